@@ -1,0 +1,67 @@
+package storage
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+
+	"barid/smtp"
+)
+
+// Errors of the store. An engine wraps them with what it tried.
+var (
+	// ErrNoAccount: no account of that address.
+	ErrNoAccount = errors.New("no such account")
+	// ErrRefused: the login is refused, be it for a wrong password, a name or
+	// password outside the rules, or closed registration. Peers learn no more.
+	ErrRefused = errors.New("login refused")
+	// ErrNoMailbox: the account has no mailbox of that name.
+	ErrNoMailbox = errors.New("no such mailbox")
+	// ErrMailboxExists: the account has a mailbox of that name already.
+	ErrMailboxExists = errors.New("mailbox exists")
+	// ErrMailboxName: no mailbox can have that name.
+	ErrMailboxName = errors.New("bad mailbox name")
+	// ErrQuota: the account's quota does not take the message.
+	ErrQuota = errors.New("quota exceeded")
+	// ErrTooOld: the store no longer knows what changed since then; take a View.
+	ErrTooOld = errors.New("too old to tell the changes")
+	// ErrFull: the disk, or a bound of the store, takes no more for now.
+	ErrFull = errors.New("store is full")
+	// ErrReadOnly: a flush failed earlier, so the store takes no write until
+	// it is opened anew.
+	ErrReadOnly = errors.New("store is read-only after a failed write")
+	// ErrClosed: the store is closed.
+	ErrClosed = errors.New("store is closed")
+)
+
+// Account names one account of ours. It is a value: holding it keeps nothing
+// alive, and the account may be gone when it is next used (ErrNoAccount).
+type Account struct {
+	// Address is folded and without tag.
+	Address smtp.Address
+	// Born is true in the answer to the login that created the account.
+	Born bool
+}
+
+// Password is what a client sent to prove itself. Printed, it shows nothing.
+type Password string
+
+// Wire gives the password itself.
+func (p Password) Wire() string { return string(p) }
+
+func (p Password) String() string       { return "(password)" }
+func (p Password) GoString() string     { return "(password)" }
+func (p Password) LogValue() slog.Value { return slog.StringValue("(password)") }
+
+// Origin says where a login comes from, for limits on sign-ups. It is never
+// stored and never logged.
+type Origin struct {
+	Protocol string     // "imap" or "smtp"
+	Client   netip.Addr // zero when unknown
+}
+
+// Usage is what an account holds and may hold.
+type Usage struct {
+	Octets, MaxOctets int64 // MaxOctets zero means unbounded
+	Messages          int64
+}

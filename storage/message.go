@@ -1,0 +1,94 @@
+package storage
+
+import (
+	"io"
+	"time"
+)
+
+// InboxName is the mailbox that every account has. Other spellings of it
+// ("inbox") name it too; engines and callers see this one.
+const InboxName = "INBOX"
+
+// UID numbers a message within a mailbox, from 1, strictly ascending in the
+// order of arrival, never reused (RFC 9051 section 2.3.1.1).
+type UID uint32
+
+// UIDValidity names one life of a mailbox: UIDs mean the same as long as it
+// is the same. It never goes down for a name, and a mailbox or account born
+// again gets a higher one.
+type UIDValidity uint32
+
+// ModSeq numbers the changes of a mailbox, from 1, strictly ascending
+// (RFC 7162). Zero is "before everything".
+type ModSeq uint64
+
+// Flags is a set of message flags (RFC 9051 section 2.3.2).
+type Flags uint32
+
+// The system flags. Higher bits are kept for keywords.
+const (
+	FlagSeen Flags = 1 << iota
+	FlagAnswered
+	FlagFlagged
+	FlagDeleted
+	FlagDraft
+
+	SystemFlags = FlagSeen | FlagAnswered | FlagFlagged | FlagDeleted | FlagDraft
+)
+
+// Message is what a mailbox knows about one message without its content.
+type Message struct {
+	UID      UID
+	Flags    Flags
+	ModSeq   ModSeq    // of its last change
+	Size     int64     // octets of its content
+	Received time.Time // INTERNALDATE, whole seconds
+}
+
+// View is a mailbox at one moment. It is shared and never changes: nobody
+// writes to its slice.
+type View struct {
+	Name          string
+	UIDValidity   UIDValidity
+	UIDNext       UID
+	HighestModSeq ModSeq
+	Messages      []Message // ascending UID; position i is message sequence number i+1
+}
+
+// Delta is what became of a mailbox since a ModSeq.
+type Delta struct {
+	View     *View // as it is now
+	Changed  []UID // new, or flags changed; ascending
+	Vanished []UID // expunged; ascending. UIDs that never were seen may be among them
+}
+
+// Part says how much of a message Read gives.
+type Part int
+
+// The parts.
+const (
+	Whole  Part = iota // all of the content
+	Header             // up to and including the empty line after the header
+)
+
+// Content is the octets of one message: in memory, in a file, in rows.
+//
+// Given by Read, it is valid until the callback returns. Given to Commit, it
+// must stay as it is until Commit returns. Several operations of one Batch
+// that hold the same Content share one stored copy, so a Content must be
+// comparable (a pointer).
+type Content interface {
+	io.ReaderAt
+	Size() int64
+}
+
+// Draft takes up content whose size is not known yet. Small content stays in
+// memory, large content goes where the engine keeps it, so that Commit need
+// not copy it. A Draft is used by one goroutine.
+type Draft interface {
+	io.Writer // ErrFull when the store cannot take more
+	Content
+	// Discard frees what the Draft holds. Always call it when done, after
+	// Commit too: what was committed stays.
+	Discard()
+}
