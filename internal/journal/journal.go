@@ -23,7 +23,9 @@ type Journal struct{}
 // Open opens or makes the log and calls replay for each record after the
 // last Trim, in order. The record is valid until replay returns. An error of
 // replay ends Open with it.
-func Open(cfg Config, replay func(s Seq, record []byte) error) (*Journal, error) { panic("being written") }
+func Open(cfg Config, replay func(s Seq, record []byte) error) (*Journal, error) {
+	panic("being written")
+}
 
 // Append gives the record, which is its parts joined, its place in the log
 // and its number. It copies and does no I/O. The record is not durable before
