@@ -1,0 +1,210 @@
+package config
+
+// Config is everything that can be configured. Fields with the tag `toml` are
+// the keys and tables of the file, in the order of the sample.
+//
+// The comments of the fields are printed by Sample: a comment begins with the
+// name of its field, speaks of other keys by their dotted names, and ends with
+// its default.
+type Config struct {
+	// Domain is the mail domain, the part behind the "@" of every account: a
+	// name such as chat.example.org, a name that begins with "_" (a relay that
+	// never has a certificate of a public authority), or an IPv4 address (its
+	// accounts are name@[192.0.2.1]). It is the only key that must be set.
+	Domain string `toml:"domain"`
+
+	// DataDir is the directory that holds all state: mail, accounts, keys and
+	// the socket that "barid status" asks. One process at a time uses it. A
+	// relative path starts at the directory of this file.
+	// Default "/var/lib/barid" for root, "barid-data" for others.
+	DataDir string `toml:"data_dir"`
+
+	Listen   Listen   `toml:"listen"`
+	TLS      TLS      `toml:"tls"`
+	Accounts Accounts `toml:"accounts"`
+	Limits   Limits   `toml:"limits"`
+	Storage  Storage  `toml:"storage"`
+	IMAP     IMAP     `toml:"imap"`
+	Log      Log      `toml:"log"`
+	Iroh     Iroh     `toml:"iroh"`
+	Contact  Contact  `toml:"contact"`
+}
+
+// Listen has the addresses that are listened on. Each key takes a list of
+// "address:port", at most 16; the empty list turns the listener off. "[::]" is
+// every address of the machine, IPv4 too.
+type Listen struct {
+	// IMAPS is IMAP with TLS from the first octet. Default ["[::]:993"].
+	IMAPS []string `toml:"imaps"`
+	// IMAP is IMAP with STARTTLS, demanded before login. Default ["[::]:143"].
+	IMAP []string `toml:"imap"`
+	// Submissions takes mail of our accounts with TLS from the first octet.
+	// Default ["[::]:465"].
+	Submissions []string `toml:"submissions"`
+	// Submission takes mail of our accounts with STARTTLS, demanded before
+	// login. Default ["[::]:587"].
+	Submission []string `toml:"submission"`
+	// HTTPS serves the web pages and, told apart by ALPN, IMAP and submission.
+	// Default ["[::]:443"].
+	HTTPS []string `toml:"https"`
+	// HTTP serves the web pages without TLS. Default ["[::]:80"].
+	HTTP []string `toml:"http"`
+	// IMAPClear is IMAP with login in the clear, for laboratories: loopback
+	// addresses only. Default [].
+	IMAPClear []string `toml:"imap_clear"`
+	// SubmissionClear is submission with login in the clear, for laboratories:
+	// loopback addresses only. Default [].
+	SubmissionClear []string `toml:"submission_clear"`
+	// Metrics serves /metrics in the Prometheus text format: loopback and
+	// private addresses only. Default [].
+	Metrics []string `toml:"metrics"`
+}
+
+// Values of TLS.Mode.
+const (
+	TLSSelfSigned = "self-signed"
+	TLSFiles      = "files"
+)
+
+// TLS says where the certificate comes from.
+type TLS struct {
+	// Mode is "self-signed" (a key and a certificate are made in data_dir and
+	// kept) or "files" (tls.cert and tls.key). Default "self-signed".
+	Mode string `toml:"mode"`
+	// Cert is the PEM file of the certificate chain, the relay's own first; for
+	// mode "files" only. A relative path starts at the directory of this file.
+	// Default "".
+	Cert string `toml:"cert"`
+	// Key is the PEM file of the private key; for mode "files" only. A relative
+	// path starts at the directory of this file. Default "".
+	Key string `toml:"key"`
+}
+
+// Values of Accounts.Registration.
+const (
+	RegistrationOpen   = "open"
+	RegistrationClosed = "closed"
+)
+
+// Accounts says which accounts may be born. An account is born at its first
+// login.
+type Accounts struct {
+	// UsernameMinLength is the shortest name of a new account, in characters,
+	// 1 to 64. Default 9.
+	UsernameMinLength int `toml:"username_min_length"`
+	// UsernameMaxLength is the longest name of a new account, in characters, 1
+	// to 64; also the length of the names that /new invents. Default 9.
+	UsernameMaxLength int `toml:"username_max_length"`
+	// PasswordMinLength is the shortest password of a new account, in octets, 1
+	// to 128. Default 9.
+	PasswordMinLength int `toml:"password_min_length"`
+	// Registration is "open" (a first login makes the account) or "closed" (no
+	// account is made). Default "open".
+	Registration string `toml:"registration"`
+}
+
+// Limits bounds what clients may use. Sizes are octets, or a string with one of
+// the units K, M, G, T (each 1024 times the one before).
+type Limits struct {
+	// MaxMessageSize is the largest message taken, "1K" to "1G". Default "30M".
+	MaxMessageSize Size `toml:"max_message_size"`
+	// MaxMailboxSize is the quota of an account, from limits.max_message_size to
+	// "16T". Default "500M".
+	MaxMailboxSize Size `toml:"max_mailbox_size"`
+	// MaxUserSendPerMinute is how many messages an account may send per minute
+	// over time, at least 1. Default 60.
+	MaxUserSendPerMinute int `toml:"max_user_send_per_minute"`
+	// MaxUserSendBurstSize is how many messages an account may send at once
+	// after a pause, at least 1. Default 10.
+	MaxUserSendBurstSize int `toml:"max_user_send_burst_size"`
+	// MaxSMTPRecipients is how many recipients a message may have; announced to
+	// clients. 1 to 10000. Default 1000.
+	MaxSMTPRecipients int `toml:"max_smtp_recipients"`
+	// MaxConnections bounds the connections of all listeners together; 0 for no
+	// bound. Default 20000.
+	MaxConnections int `toml:"max_connections"`
+	// MaxIMAPConnections bounds the connections of each IMAP listener; 0 for no
+	// bound. Default 10000.
+	MaxIMAPConnections int `toml:"max_imap_connections"`
+	// MaxSMTPConnections bounds the connections of each submission listener; 0
+	// for no bound. Default 1000.
+	MaxSMTPConnections int `toml:"max_smtp_connections"`
+	// IMAPPerClient bounds the IMAP connections of one client, which is an IPv4
+	// address or an IPv6 /64; 0 for no bound. Default 1000.
+	IMAPPerClient int `toml:"imap_per_client"`
+	// SubmissionPerClient bounds the submission connections of one client; 0 for
+	// no bound. Default 200.
+	SubmissionPerClient int `toml:"submission_per_client"`
+	// IMAPSessionsPerAccount bounds the IMAP sessions that are logged in to one
+	// account, over all its devices; 0 for no bound. Default 100.
+	IMAPSessionsPerAccount int `toml:"imap_sessions_per_account"`
+	// NewBurst is how many accounts one network (an IPv4 /24, an IPv6 /48) may
+	// ask /new for at once after a pause, at least 1. Default 100.
+	NewBurst int `toml:"new_burst"`
+	// NewPerSecond is how many accounts per second one network may ask /new for
+	// over time, at least 1. Default 1.
+	NewPerSecond int `toml:"new_per_second"`
+}
+
+// Values of Storage.Sync.
+const (
+	SyncAlways = "always"
+	SyncNever  = "never"
+)
+
+// Storage says how mail is kept.
+type Storage struct {
+	// Sync is "always" (what was acknowledged survives a power cut) or "never"
+	// (it survives the end of the process, not of the machine).
+	// Default "always".
+	Sync string `toml:"sync"`
+	// FreshMemory bounds the memory for messages that are not yet files, "1M" to
+	// "16G". Default "32M".
+	FreshMemory Size `toml:"fresh_memory"`
+	// SettleAfter is how long a message that nobody deletes waits until it
+	// becomes a file, "1s" to "10m". Default "10s".
+	SettleAfter Duration `toml:"settle_after"`
+}
+
+// IMAP shapes IMAP sessions.
+type IMAP struct {
+	// Keepalive is how long an idle session is silent until the server says
+	// something, so that no network on the way forgets the connection; "10s" to
+	// "29m". Default "4m".
+	Keepalive Duration `toml:"keepalive"`
+	// LoginCapabilities are the capabilities in the answer to LOGIN, IMAP4rev1
+	// among them. Each of them can cost a client a round trip; the answer to
+	// CAPABILITY has them all.
+	// Default ["IMAP4rev1", "IDLE", "METADATA", "XCHATMAIL", "XDELTAPUSH", "LITERAL+", "QUOTA"].
+	LoginCapabilities []string `toml:"login_capabilities"`
+}
+
+// Values of Log.Format.
+const (
+	LogText = "text"
+	LogJSON = "json"
+)
+
+// Log shapes the log, which goes to standard error and never has an address,
+// an IP or a password in it.
+type Log struct {
+	// Level is the least that is logged: "debug", "info", "warn" or "error".
+	// Default "info".
+	Level string `toml:"level"`
+	// Format is "text" or "json". Default "text".
+	Format string `toml:"format"`
+}
+
+// Iroh says which iroh relay clients are told to use.
+type Iroh struct {
+	// URL is announced to clients, beginning with "https://" or "http://"; empty
+	// announces none. Default "".
+	URL string `toml:"url"`
+}
+
+// Contact tells clients whom to ask.
+type Contact struct {
+	// Admin is the mail address of who runs the relay, announced to clients;
+	// empty announces none. Default "".
+	Admin string `toml:"admin"`
+}

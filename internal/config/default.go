@@ -1,0 +1,80 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"time"
+)
+
+// Default gives the configuration that a file with nothing but the domain has.
+func Default(domain string) *Config {
+	return &Config{
+		Domain:  domain,
+		DataDir: defaultDataDir(),
+		Listen: Listen{
+			IMAPS: []string{"[::]:993"}, IMAP: []string{"[::]:143"},
+			Submissions: []string{"[::]:465"}, Submission: []string{"[::]:587"},
+			HTTPS: []string{"[::]:443"}, HTTP: []string{"[::]:80"},
+		},
+		TLS: TLS{Mode: TLSSelfSigned},
+		Accounts: Accounts{
+			UsernameMinLength: 9, UsernameMaxLength: 9, PasswordMinLength: 9,
+			Registration: RegistrationOpen,
+		},
+		Limits: Limits{
+			MaxMessageSize: 30 * Mebi, MaxMailboxSize: 500 * Mebi,
+			MaxUserSendPerMinute: 60, MaxUserSendBurstSize: 10, MaxSMTPRecipients: 1000,
+			MaxConnections: 20000, MaxIMAPConnections: 10000, MaxSMTPConnections: 1000,
+			IMAPPerClient: 1000, SubmissionPerClient: 200, IMAPSessionsPerAccount: 100,
+			NewBurst: 100, NewPerSecond: 1,
+		},
+		Storage: Storage{Sync: SyncAlways, FreshMemory: 32 * Mebi, SettleAfter: Duration(10 * time.Second)},
+		IMAP: IMAP{
+			Keepalive:         Duration(4 * time.Minute),
+			LoginCapabilities: []string{"IMAP4rev1", "IDLE", "METADATA", "XCHATMAIL", "XDELTAPUSH", "LITERAL+", "QUOTA"},
+		},
+		Log: Log{Level: "info", Format: LogText},
+	}
+}
+
+func defaultDataDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/barid"
+	}
+	return "barid-data"
+}
+
+// demoPort is where the listeners of a demo begin.
+const demoPort = 10025
+
+// Demo gives a relay for a first look: no name in the DNS, no root, all
+// listeners on 127.0.0.1. Ports go up from 10025; one that is taken when Demo
+// looks is left out.
+func Demo(dataDir string) (*Config, error) {
+	c := Default("_demo.test")
+	c.DataDir = dataDir
+	port := demoPort
+	for _, addrs := range []*[]string{
+		&c.Listen.Submissions, &c.Listen.Submission, &c.Listen.IMAPS, &c.Listen.IMAP, &c.Listen.HTTPS, &c.Listen.HTTP,
+	} {
+		addr, err := freeAddr(&port)
+		if err != nil {
+			return nil, err
+		}
+		*addrs = []string{addr}
+	}
+	return c, nil
+}
+
+// freeAddr finds the next port that can be listened on, and moves port past it.
+func freeAddr(port *int) (string, error) {
+	for ; *port < 1<<16; *port++ {
+		addr := fmt.Sprintf("127.0.0.1:%d", *port)
+		if l, err := net.Listen("tcp", addr); err == nil {
+			*port++
+			return addr, l.Close()
+		}
+	}
+	return "", fmt.Errorf("no free port on 127.0.0.1 from %d up", demoPort)
+}
