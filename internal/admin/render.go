@@ -1,0 +1,146 @@
+package admin
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"barid/internal/finding"
+)
+
+// Render writes a Status for people, one screen: what is wrong first, and of
+// limits and counters only those that say something.
+func Render(s Status, w io.Writer) error {
+	var b strings.Builder
+	version := s.Version
+	if s.Commit != "" {
+		version += " (" + s.Commit + ")"
+	}
+	fmt.Fprintf(&b, "barid %s serves %s\n", version, s.Domain)
+	fmt.Fprintf(&b, "up %s, since %s\n", duration(s.Uptime()), s.Started.UTC().Format("2006-01-02 15:04:05 MST"))
+	store := s.Store.State
+	if s.Store.Text != "" {
+		store += ", " + s.Store.Text
+	}
+	fmt.Fprintf(&b, "store: %s\n", store)
+	renderFindings(&b, s.Findings)
+	renderListeners(&b, s.Listeners)
+	renderLimits(&b, s.Limits)
+	renderCounters(&b, s.Counters)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func renderFindings(b *strings.Builder, findings []finding.Finding) {
+	if len(findings) == 0 {
+		b.WriteString("findings: none\n")
+		return
+	}
+	b.WriteString("\nfindings\n")
+	worst := slices.Clone(findings)
+	slices.SortStableFunc(worst, func(x, y finding.Finding) int { return int(y.Severity - x.Severity) })
+	for _, f := range worst {
+		fmt.Fprintf(b, "  %-7s  %s (%s)\n", f.Severity, f.Text, f.ID)
+		if f.Remedy != "" {
+			fmt.Fprintf(b, "           %s\n", f.Remedy)
+		}
+	}
+}
+
+func renderListeners(b *strings.Builder, listeners []Listener) {
+	if len(listeners) == 0 {
+		return
+	}
+	b.WriteString("\nlisteners\n")
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, l := range listeners {
+		fmt.Fprintf(t, "  %s\t%s\n", l.Name, l.Addr)
+	}
+	t.Flush()
+}
+
+// renderLimits shows the limits in use and those that refused, and counts the
+// rest.
+func renderLimits(b *strings.Builder, limits []Limit) {
+	if len(limits) == 0 {
+		return
+	}
+	rest := 0
+	rows := [][]string{{"", "use", "of", "refused"}}
+	for _, l := range limits {
+		if l.Use == 0 && l.Refused == 0 {
+			rest++
+			continue
+		}
+		bound := "unbounded"
+		if l.Max != 0 {
+			bound = strconv.FormatInt(l.Max, 10)
+		}
+		rows = append(rows, []string{l.Name, strconv.FormatInt(l.Use, 10), bound, strconv.FormatInt(l.Refused, 10)})
+	}
+	b.WriteString("\nlimits\n")
+	if len(rows) > 1 {
+		table(b, rows)
+	}
+	if rest > 0 {
+		fmt.Fprintf(b, "  %d not in use\n", rest)
+	}
+}
+
+func renderCounters(b *strings.Builder, counters map[string]float64) {
+	rest := 0
+	var rows [][]string
+	for _, name := range slices.Sorted(maps.Keys(counters)) {
+		if counters[name] == 0 {
+			rest++
+			continue
+		}
+		rows = append(rows, []string{name, strconv.FormatFloat(counters[name], 'f', -1, 64)})
+	}
+	if len(rows)+rest == 0 {
+		return
+	}
+	b.WriteString("\ncounters\n")
+	table(b, rows)
+	if rest > 0 {
+		fmt.Fprintf(b, "  %d at zero\n", rest)
+	}
+}
+
+// table writes rows with the first column to the left and figures to the
+// right.
+func table(b *strings.Builder, rows [][]string) {
+	width := make([]int, 8)
+	for _, row := range rows {
+		for i, cell := range row {
+			width[i] = max(width[i], len(cell))
+		}
+	}
+	for _, row := range rows {
+		line := fmt.Sprintf("  %-*s", width[0], row[0])
+		for i, cell := range row[1:] {
+			line += fmt.Sprintf("  %*s", width[i+1], cell)
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+}
+
+// duration gives the two largest units: "3d 4h", "12m 5s".
+func duration(d time.Duration) string {
+	d = max(d, 0).Truncate(time.Second)
+	day := 24 * time.Hour
+	switch {
+	case d >= day:
+		return fmt.Sprintf("%dd %dh", d/day, d%day/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh %dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm %ds", d/time.Minute, d%time.Minute/time.Second)
+	}
+	return fmt.Sprintf("%ds", d/time.Second)
+}

@@ -1,0 +1,94 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Deadlines of a request. Who asks sits on the same machine.
+const (
+	readTimeout  = 10 * time.Second
+	writeTimeout = 30 * time.Second
+	idleTimeout  = 60 * time.Second
+)
+
+// Server answers on the socket.
+type Server struct {
+	door   *door
+	socket net.Listener
+	http   *http.Server
+	mux    *http.ServeMux
+	done   chan struct{} // closed when the serving goroutine ended; nil before Serve
+}
+
+// Listen makes the socket in dataDir, which must exist and whose lock the
+// caller must hold. Nothing is answered before Serve. The caller closes the
+// Server, served or not. A nil logger discards.
+func Listen(dataDir string, logger *slog.Logger) (*Server, error) {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	d, err := openDoor(dataDir)
+	if err != nil {
+		return nil, fmt.Errorf("admin socket: %w", err)
+	}
+	l, err := d.listen()
+	if err != nil {
+		d.close()
+		return nil, fmt.Errorf("admin socket: %w", err)
+	}
+	mux := http.NewServeMux()
+	return &Server{door: d, socket: l, mux: mux, http: &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: readTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.With("part", "admin").Handler(), slog.LevelWarn),
+	}}, nil
+}
+
+// Handle adds an answer; pattern is that of http.ServeMux. To be called
+// before Serve.
+func (s *Server) Handle(pattern string, h http.Handler) { s.mux.Handle(pattern, h) }
+
+// Serve begins to answer, GET /status with what status gives, and returns at
+// once.
+func (s *Server) Serve(status func() Status) {
+	s.mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		text, err := json.MarshalIndent(status(), "", "  ")
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(append(text, '\n'))
+	})
+	s.done = make(chan struct{})
+	go func() {
+		defer close(s.done)
+		s.http.Serve(s.socket) // ends with ErrServerClosed: nothing else closes the socket
+	}()
+}
+
+// Close removes the socket, lets answers that are under way finish until ctx
+// ends, and waits for the serving goroutine.
+func (s *Server) Close(ctx context.Context) error {
+	defer s.door.close()
+	if s.done == nil {
+		return s.socket.Close()
+	}
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	<-s.done
+	return err
+}

@@ -1,0 +1,78 @@
+package admin
+
+import (
+	"time"
+
+	"barid/internal/finding"
+	"barid/internal/metrics"
+)
+
+// Status is how a relay is at one moment. It names no account, no foreign
+// address and no client.
+type Status struct {
+	Version string    `json:"version"`
+	Commit  string    `json:"commit"`
+	Domain  string    `json:"domain"` // ours
+	Started time.Time `json:"started"`
+	Now     time.Time `json:"now"` // when the Status was made; Uptime is the difference
+
+	Store     Store              `json:"store"`
+	Listeners []Listener         `json:"listeners"`
+	Limits    []Limit            `json:"limits"`
+	Counters  map[string]float64 `json:"counters"` // by name, as in /metrics
+	Findings  []finding.Finding  `json:"findings"` // worst first is not promised
+}
+
+// Uptime is how long the relay ran when the Status was made.
+func (s Status) Uptime() time.Duration { return s.Now.Sub(s.Started) }
+
+// Listener is one address that is listened on.
+type Listener struct {
+	Name string `json:"name"` // the key in the configuration, "imaps"
+	Addr string `json:"addr"` // "[::]:993"
+}
+
+// Limit is a bound, its use now and how often it refused since the start.
+type Limit struct {
+	Name    string `json:"name"`
+	Help    string `json:"help,omitempty"`
+	Use     int64  `json:"use"`
+	Max     int64  `json:"max"` // zero means none
+	Refused int64  `json:"refused"`
+}
+
+// Store is the state of the store: "ok", or a word for what it refuses
+// ("read-only", "full") and why.
+type Store struct {
+	State string `json:"state"`
+	Text  string `json:"text,omitempty"`
+}
+
+// LimitsOf reads the limits of a registry as they are now, by name.
+func LimitsOf(r *metrics.Registry) []Limit {
+	limits := []Limit{}
+	for _, l := range r.Limits() {
+		now := Limit{Name: l.Name, Help: l.Help, Use: l.Use(), Max: l.Max}
+		if l.Refused != nil {
+			now.Refused = l.Refused()
+		}
+		limits = append(limits, now)
+	}
+	return limits
+}
+
+// CountersOf reads those counters and gauges of a registry that are named and
+// exist.
+func CountersOf(r *metrics.Registry, names ...string) (map[string]float64, error) {
+	values, err := r.Values()
+	if err != nil {
+		return nil, err
+	}
+	picked := map[string]float64{}
+	for _, name := range names {
+		if v, ok := values[name]; ok {
+			picked[name] = v
+		}
+	}
+	return picked, nil
+}
