@@ -1,23 +1,14 @@
 package netserve
 
 import (
-	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
+	"sync"
+	"syscall"
 	"time"
 )
-
-// Pace says how slow a peer may be. A zero field means no bound.
-type Pace struct {
-	// Silence is the longest wait for the next octet.
-	Silence time.Duration
-	// Floor is the least octets per second that a peer must keep up while it
-	// is sending something long; Silence bounds its pauses.
-	Floor int
-	// Stall is the longest time in which a write makes no progress.
-	Stall time.Duration
-}
 
 // Conn is one accepted connection, below TLS. It enforces the Pace on every
 // read and write, hands crypto/tls exactly one TLS record per Read, and knows
@@ -26,10 +17,35 @@ type Pace struct {
 //
 // Never put a layer above TLS: servers ask for *tls.Conn. Use Stream for
 // reading and writing and From to come back here.
+//
+// One goroutine at a time may read (Read, WaitReadable, Buffered, StartTLS);
+// everything else may be called at any time by anybody.
 type Conn struct {
 	net.Conn
 	client netip.Addr
 	tls    *tls.Conn
+	srv    *Server // nil for a connection that no Server accepted
+	list   *group  // what it is counted in; nil like srv
+
+	// The reader's own; see record.go.
+	raw     syscall.RawConn // made when first needed; nil without a descriptor
+	try     func(fd uintptr) bool
+	buf     *buffer // nil while nothing is buffered
+	r, w    int     // buf[r:w] waits for the reader
+	fillErr error   // what try met
+	records records
+	onTLS   bool // Read gives out single records
+	shake   *handshake
+
+	mu       sync.Mutex // guards the fields below
+	pace     Pace
+	slack    time.Duration // how long the peer may still make us wait, by Floor
+	readBy   time.Time     // the deadlines that somebody set from above
+	writeBy  time.Time
+	closed   bool
+	gone     chan struct{} // made when asked for, closed with the connection
+	next     *Conn         // the server's list; guarded by the server's lock
+	previous *Conn
 }
 
 // NewConn wraps a connection, for tests and for connections that were
@@ -62,30 +78,45 @@ func (c *Conn) Stream() net.Conn {
 	return c
 }
 
-// StartTLS does the server's half of a TLS handshake within the handshake
-// deadline. A failed handshake closes the connection. Octets that a peer sent
-// in the clear behind its STARTTLS are a fault (RFC 3207 section 6): the
-// caller must have read none of them, and the handshake fails on them.
-func (c *Conn) StartTLS(ctx context.Context, cfg *tls.Config) error {
-	t := tls.Server(c, cfg)
-	if err := t.HandshakeContext(ctx); err != nil {
-		c.Close()
-		return err
+// Close closes the connection at once: no word of TLS is said (for that,
+// close the Stream). Reads, writes and waits of other goroutines end with
+// net.ErrClosed. A second Close does nothing and returns nil.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
 	}
-	c.tls = t
-	return nil
+	c.closed = true
+	if c.gone != nil {
+		close(c.gone)
+	}
+	return private(c.Conn.Close())
 }
 
-// SetPace sets how slow the peer may be from now on. It may be called while
-// another goroutine reads or writes.
-func (c *Conn) SetPace(p Pace) {}
+// whenClosed gives a channel that is closed with the connection.
+func (c *Conn) whenClosed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone == nil {
+		c.gone = make(chan struct{})
+		if c.closed {
+			close(c.gone)
+		}
+	}
+	return c.gone
+}
 
-// Buffered tells whether octets from the peer wait above the socket (in a
-// record buffer). When it is false and the last Read of the Stream came back
-// short, WaitReadable cannot miss anything.
-func (c *Conn) Buffered() bool { return false }
-
-// WaitReadable sleeps until the peer has sent something, hung up, or the
-// Pace's Silence ran out (os.ErrDeadlineExceeded). It holds no buffer and
-// very little stack. Reading is left to the caller.
-func (c *Conn) WaitReadable() error { return nil }
+// private takes the addresses out of an error of package net, which prints
+// them. Everything else about the error stays.
+func private(err error) error {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok {
+		return err
+	}
+	word := op.Op
+	if word == "raw-read" {
+		word = "read"
+	}
+	return &net.OpError{Op: word, Net: op.Net, Err: op.Err}
+}
