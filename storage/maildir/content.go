@@ -1,0 +1,285 @@
+package maildir
+
+import (
+	"bufio"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"barid/internal/journal"
+)
+
+const (
+	block = 4096 // octets that the disk gives at a time
+	// inflateWhole is the largest compressed content that Open inflates into
+	// memory at once; larger ones are inflated as they are read.
+	inflateWhole = 256 << 10
+)
+
+// Errors of Open.
+var (
+	// ErrTooLarge: the content is larger than the caller takes, or than the
+	// ",S=" of its name.
+	ErrTooLarge = errors.New("content is too large")
+	// ErrBroken: a compressed file is broken, or shorter than its name says.
+	ErrBroken = errors.New("content is broken")
+)
+
+// gzipMagic begins every gzip file (RFC 1952 section 2.3.1).
+const gzipMagic = "\x1f\x8b"
+
+// Compressors are large and cost more to make than to use for one message.
+// The pool only saves that; nothing is told from one use to the next.
+var compressors = sync.Pool{New: func() any {
+	w, err := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
+	if err != nil {
+		panic("maildir: the level is a constant that exists: " + err.Error())
+	}
+	return w
+}}
+
+// store writes content into an empty file, compressed where wanted and worth
+// it. Content that looks compressed itself always is, so that a reader which
+// goes by the first octets gets back what was written.
+func store(f journal.File, c Source, compress bool) error {
+	must, err := looksCompressed(c)
+	if err != nil {
+		return err
+	}
+	if must || compress && c.Size() > block {
+		size, err := storeCompressed(f, c)
+		if err != nil {
+			return err
+		}
+		if must || blocks(size) < blocks(c.Size()) {
+			return nil
+		}
+		if err := f.Truncate(0); err != nil {
+			return err
+		}
+	}
+	w := bufio.NewWriterSize(&writerAt{f: f}, int(min(max(c.Size(), 16), 64<<10)))
+	if err := copyAll(w, c); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+func storeCompressed(f journal.File, c Source) (size int64, err error) {
+	out := &writerAt{f: f}
+	buffer := bufio.NewWriterSize(out, int(min(max(c.Size(), 16), 64<<10)))
+	z := compressors.Get().(*gzip.Writer)
+	defer compressors.Put(z)
+	z.Reset(buffer)
+	if err := copyAll(z, c); err != nil {
+		return 0, err
+	}
+	if err := z.Close(); err != nil {
+		return 0, err
+	}
+	if err := buffer.Flush(); err != nil {
+		return 0, err
+	}
+	return out.off, nil
+}
+
+func copyAll(w io.Writer, c Source) error {
+	n, err := io.Copy(w, io.NewSectionReader(c, 0, c.Size()))
+	if err == nil && n != c.Size() {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func blocks(size int64) int64 { return (size + block - 1) / block }
+
+func looksCompressed(c Source) (bool, error) {
+	var head [len(gzipMagic)]byte
+	n, err := c.ReadAt(head[:], 0)
+	if err != nil && err != io.EOF {
+		return false, err
+	}
+	return string(head[:n]) == gzipMagic, nil
+}
+
+// writerAt writes one after the other from the beginning.
+type writerAt struct {
+	f   io.WriterAt
+	off int64
+}
+
+func (w *writerAt) Write(p []byte) (int, error) {
+	n, err := w.f.WriteAt(p, w.off)
+	w.off += int64(n)
+	return n, err
+}
+
+// Content is the content of one message file as a client sees it, inflated
+// when the file is compressed. It is used by one goroutine at a time; the
+// caller closes it.
+type Content struct {
+	f    journal.File
+	size int64
+
+	whole []byte // all of it, or nil
+
+	inflate *gzip.Reader // at position at, or nil
+	at      int64
+	zipped  bool
+}
+
+// Open opens a message file. Content larger than max octets is ErrTooLarge,
+// and a compressed file is never inflated beyond the ",S=" of its name.
+func (d Dir) Open(sub, name string, max int64) (*Content, error) {
+	f, err := d.fs.OpenFile(d.name(sub, name), os.O_RDONLY)
+	if err != nil {
+		return nil, fmt.Errorf("open message file: %w", err)
+	}
+	c := &Content{f: f}
+	if err := c.begin(name, max); err != nil {
+		return nil, fmt.Errorf("open message file: %w", errors.Join(err, f.Close()))
+	}
+	return c, nil
+}
+
+func (c *Content) begin(name string, max int64) error {
+	info, err := c.f.Stat()
+	if err != nil {
+		return err
+	}
+	c.size = info.Size()
+	if c.zipped, err = looksCompressed(struct {
+		io.ReaderAt
+		sized
+	}{c.f, sized(c.size)}); err != nil {
+		return err
+	}
+	if c.zipped {
+		return c.beginZipped(name, max)
+	}
+	if c.size > max {
+		return ErrTooLarge
+	}
+	return nil
+}
+
+type sized int64
+
+func (s sized) Size() int64 { return int64(s) }
+
+func (c *Content) beginZipped(name string, max int64) error {
+	told := int64(-1)
+	if n, ok := ParseName(name); ok {
+		told = n.Size
+	}
+	if told > max {
+		return ErrTooLarge
+	}
+	if told >= 0 {
+		max = told
+	}
+	if err := c.rewind(); err != nil {
+		return err
+	}
+	// Small content is kept; of large content we only learn the size here,
+	// and not even that when the name tells it.
+	c.size = told
+	if told > inflateWhole {
+		return nil
+	}
+	head, err := io.ReadAll(io.LimitReader(c.inflate, min(max, inflateWhole)+1))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	c.at = int64(len(head))
+	if c.at > max {
+		return ErrTooLarge
+	}
+	if c.at <= inflateWhole {
+		if told >= 0 && c.at != told {
+			return fmt.Errorf("%w: %d octets, its name says %d", ErrBroken, c.at, told)
+		}
+		c.whole, c.size = head, c.at
+		return nil
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(c.inflate, max-c.at+1))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	c.at += n
+	if c.at > max {
+		return ErrTooLarge
+	}
+	c.size = c.at
+	return nil
+}
+
+// rewind begins to inflate from the start.
+func (c *Content) rewind() (err error) {
+	in := bufio.NewReader(io.NewSectionReader(c.f, 0, 1<<62))
+	if c.inflate == nil {
+		c.inflate, err = gzip.NewReader(in)
+	} else {
+		err = c.inflate.Reset(in)
+	}
+	c.at = 0
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	return nil
+}
+
+// Size is the number of octets of the content.
+func (c *Content) Size() int64 { return c.size }
+
+// ReadAt reads as io.ReaderAt. Large compressed content is cheap to read
+// forward only: going back inflates it from the start.
+func (c *Content) ReadAt(p []byte, off int64) (int, error) {
+	switch {
+	case off < 0:
+		return 0, errors.New("read message file: negative offset")
+	case off >= c.size:
+		return 0, io.EOF
+	}
+	var short error
+	if int64(len(p)) > c.size-off {
+		p, short = p[:c.size-off], io.EOF
+	}
+	n, err := c.readFull(p, off)
+	if err == nil {
+		err = short
+	}
+	return n, err
+}
+
+// readFull reads all of p, which lies within the content.
+func (c *Content) readFull(p []byte, off int64) (int, error) {
+	if c.whole != nil {
+		return copy(p, c.whole[off:]), nil
+	}
+	if !c.zipped {
+		return c.f.ReadAt(p, off)
+	}
+	if off < c.at {
+		if err := c.rewind(); err != nil {
+			return 0, err
+		}
+	}
+	skipped, err := io.CopyN(io.Discard, c.inflate, off-c.at)
+	c.at += skipped
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	n, err := io.ReadFull(c.inflate, p)
+	c.at += int64(n)
+	if err != nil {
+		return n, fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	return n, nil
+}
+
+// Close closes the file.
+func (c *Content) Close() error { return c.f.Close() }
