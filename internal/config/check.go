@@ -1,0 +1,149 @@
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// fault is a value that is wrong. The keys are those it depends on, the one to
+// blame first; it is shown at the first that stands in the file.
+type fault struct {
+	keys    []string
+	element int // of a list, -1 for the value as a whole
+	text    string
+}
+
+// checker collects faults.
+type checker struct{ faults []fault }
+
+func (c *checker) bad(key, format string, args ...any) {
+	c.faults = append(c.faults, fault{[]string{key}, -1, fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) badElement(key string, element int, format string, args ...any) {
+	c.faults = append(c.faults, fault{[]string{key}, element, fmt.Sprintf(format, args...)})
+}
+
+// badPair tells that two keys do not go together.
+func (c *checker) badPair(key, other, format string, args ...any) {
+	c.faults = append(c.faults, fault{[]string{key, other}, -1, fmt.Sprintf(format, args...)})
+}
+
+// Check judges the values of a Config that was not parsed. The error is
+// *Errors, whose problems have no place.
+func (c *Config) Check() error {
+	e := &Errors{Name: "configuration"}
+	for _, f := range c.faults() {
+		e.Problems = append(e.Problems, Problem{Key: f.keys[0], Text: f.text})
+	}
+	return e.orNil()
+}
+
+// judge checks the values and gives each fault its place. A key whose value
+// could not be read still has its default and is not judged.
+func (r *reader) judge() {
+	for _, f := range r.config.faults() {
+		r.blame(f)
+	}
+}
+
+func (r *reader) blame(f fault) {
+	for _, key := range f.keys {
+		if at := r.at[key]; at != nil && at.bad {
+			return
+		}
+	}
+	for _, key := range f.keys {
+		at := r.at[key]
+		if at == nil {
+			continue
+		}
+		offset := at.value
+		if f.element >= 0 && f.element < len(at.elements) {
+			offset = at.elements[f.element]
+		}
+		r.problem(offset, key, "%s", f.text)
+		return
+	}
+	// Only a missing domain comes here; all else has a default. Where it is
+	// missing for a cause that was told, nothing more is said.
+	key := f.keys[0]
+	if _, isTable := r.tables[key]; !isTable && !r.broken && !r.guessed[key] {
+		r.problem(0, key, "%s", f.text)
+	}
+}
+
+// faults finds everything that is wrong with the values.
+func (c *Config) faults() []fault {
+	k := &checker{}
+	if why := checkDomain(c.Domain); why != "" {
+		k.bad("domain", "%s", why)
+	}
+	if c.DataDir == "" {
+		k.bad("data_dir", "must not be empty")
+	}
+	k.listen(&c.Listen)
+	k.tls(&c.TLS)
+	k.accounts(&c.Accounts)
+	k.limits(&c.Limits)
+	k.storage(&c.Storage)
+	k.imap(&c.IMAP)
+	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	k.oneOf("log.format", c.Log.Format, LogText, LogJSON)
+	k.url("iroh.url", c.Iroh.URL)
+	k.mailAddress("contact.admin", c.Contact.Admin)
+	return k.faults
+}
+
+func (k *checker) tls(t *TLS) {
+	k.oneOf("tls.mode", t.Mode, TLSSelfSigned, TLSFiles)
+	for _, f := range []struct{ key, value string }{{"tls.cert", t.Cert}, {"tls.key", t.Key}} {
+		switch {
+		case t.Mode == TLSFiles && f.value == "":
+			k.badPair(f.key, "tls.mode", `mode "files" wants %s`, f.key)
+		case t.Mode == TLSSelfSigned && f.value != "":
+			k.bad(f.key, `is for tls.mode = "files" only`)
+		}
+	}
+}
+
+func (k *checker) accounts(a *Accounts) {
+	k.between("accounts.username_min_length", a.UsernameMinLength, 1, 64)
+	k.between("accounts.username_max_length", a.UsernameMaxLength, 1, 64)
+	k.between("accounts.password_min_length", a.PasswordMinLength, 1, 128)
+	if a.UsernameMinLength > a.UsernameMaxLength {
+		k.badPair("accounts.username_min_length", "accounts.username_max_length",
+			"username_min_length (%d) is above username_max_length (%d)", a.UsernameMinLength, a.UsernameMaxLength)
+	}
+	k.oneOf("accounts.registration", a.Registration, RegistrationOpen, RegistrationClosed)
+}
+
+// unbounded is the largest number that a count may have, in places where only
+// sense bounds it.
+const unbounded = 1_000_000_000
+
+func (k *checker) limits(l *Limits) {
+	message := k.sizeBetween("limits.max_message_size", l.MaxMessageSize, Kibi, Gibi)
+	mailbox := k.sizeBetween("limits.max_mailbox_size", l.MaxMailboxSize, Kibi, 16*Tebi)
+	if message && mailbox && l.MaxMessageSize > l.MaxMailboxSize {
+		k.badPair("limits.max_mailbox_size", "limits.max_message_size",
+			"max_mailbox_size (%s) is below max_message_size (%s)", l.MaxMailboxSize, l.MaxMessageSize)
+	}
+	k.between("limits.max_user_send_per_minute", l.MaxUserSendPerMinute, 1, unbounded)
+	k.between("limits.max_user_send_burst_size", l.MaxUserSendBurstSize, 1, unbounded)
+	k.between("limits.max_smtp_recipients", l.MaxSMTPRecipients, 1, 10_000)
+	k.between("limits.max_connections", l.MaxConnections, 0, unbounded)
+	k.between("limits.max_imap_connections", l.MaxIMAPConnections, 0, unbounded)
+	k.between("limits.max_smtp_connections", l.MaxSMTPConnections, 0, unbounded)
+	k.between("limits.imap_per_client", l.IMAPPerClient, 0, unbounded)
+	k.between("limits.submission_per_client", l.SubmissionPerClient, 0, unbounded)
+	k.between("limits.imap_sessions_per_account", l.IMAPSessionsPerAccount, 0, unbounded)
+	k.between("limits.new_burst", l.NewBurst, 1, unbounded)
+	k.between("limits.new_per_second", l.NewPerSecond, 1, unbounded)
+}
+
+func (k *checker) storage(s *Storage) {
+	k.oneOf("storage.sync", s.Sync, SyncAlways, SyncNever)
+	k.sizeBetween("storage.fresh_memory", s.FreshMemory, Mebi, 16*Gibi)
+	k.durationBetween("storage.settle_after", s.SettleAfter, time.Second, 10*time.Minute)
+}

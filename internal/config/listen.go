@@ -1,0 +1,125 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"reflect"
+	"strconv"
+)
+
+// maxAddrs bounds the addresses of one listener.
+const maxAddrs = 16
+
+// Addrs gives the addresses of a listener by its key ("imaps"), nil when it
+// is off or there is none of that name.
+func (l *Listen) Addrs(name string) []string {
+	v := reflect.ValueOf(l).Elem()
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("toml") == name {
+			return v.Field(i).Interface().([]string)
+		}
+	}
+	return nil
+}
+
+// Names lists the listeners, by key.
+func (l *Listen) Names() []string {
+	t := reflect.TypeFor[Listen]()
+	names := make([]string, t.NumField())
+	for i := range names {
+		names[i] = t.Field(i).Tag.Get("toml")
+	}
+	return names
+}
+
+// bound is an address that is listened on.
+type bound struct {
+	key, text string
+	addr      netip.AddrPort
+}
+
+func (k *checker) listen(l *Listen) {
+	var all []bound
+	for _, name := range l.Names() {
+		key, addrs := "listen."+name, l.Addrs(name)
+		if len(addrs) > maxAddrs {
+			k.bad(key, "has more than %d addresses", maxAddrs)
+			continue
+		}
+		for i, text := range addrs {
+			addr, why := parseListen(text)
+			if why == "" {
+				why = restrict(name, addr.Addr())
+			}
+			if why != "" {
+				k.badElement(key, i, "%s: %s", quoteShort(text), why)
+				continue
+			}
+			b := bound{key, text, addr}
+			k.collide(all, b, i)
+			all = append(all, b)
+		}
+	}
+}
+
+// parseListen reads "address:port". An empty address is all of them, as
+// "[::]" is; localhost is 127.0.0.1.
+func parseListen(text string) (addr netip.AddrPort, why string) {
+	const form = `must be address:port, such as "[::]:993" or "127.0.0.1:1993"`
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return addr, form
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return addr, "the port must be a number from 0 to 65535"
+	}
+	switch host {
+	case "":
+		host = "::"
+	case "localhost":
+		host = "127.0.0.1"
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return addr, form
+	}
+	return netip.AddrPortFrom(ip.Unmap(), uint16(n)), ""
+}
+
+// restrict tells why a listener may not have an address.
+func restrict(name string, ip netip.Addr) string {
+	switch name {
+	case "imap_clear", "submission_clear":
+		if !ip.IsLoopback() {
+			return "passwords would travel in the clear, so only a loopback address is possible"
+		}
+	case "metrics":
+		if !ip.IsLoopback() && !ip.IsPrivate() && !shared.Contains(ip) && !ip.IsLinkLocalUnicast() {
+			return "metrics are for the operator, so only a loopback or private address is possible"
+		}
+	}
+	return ""
+}
+
+// shared is the address space of carriers and overlay networks (RFC 6598).
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
+// collide tells when an address cannot be had beside one before it. An
+// unspecified address takes the port of every other. Port 0 is any free one.
+func (k *checker) collide(all []bound, b bound, element int) {
+	for _, a := range all {
+		if a.addr.Port() != b.addr.Port() || b.addr.Port() == 0 {
+			continue
+		}
+		if a.key == b.key && a.addr == b.addr {
+			k.badElement(b.key, element, "%s stands twice", quoteShort(b.text))
+			return
+		}
+		if a.addr == b.addr || a.addr.Addr().IsUnspecified() || b.addr.Addr().IsUnspecified() {
+			k.faults = append(k.faults, fault{[]string{b.key, a.key}, element,
+				quoteShort(b.text) + " is taken by " + a.key + " = " + quoteShort(a.text)})
+			return
+		}
+	}
+}
