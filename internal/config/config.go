@@ -47,7 +47,8 @@ type Listen struct {
 	// HTTPS serves the web pages and, told apart by ALPN, IMAP and submission.
 	// Default ["[::]:443"].
 	HTTPS []string `toml:"https"`
-	// HTTP serves the web pages without TLS. Default ["[::]:80"].
+	// HTTP sends browsers to the pages on listen.https; where that is off and
+	// the certificate self-signed, it serves them itself. Default ["[::]:80"].
 	HTTP []string `toml:"http"`
 	// IMAPClear is IMAP with login in the clear, for laboratories: loopback
 	// addresses only. Default [].
@@ -136,7 +137,8 @@ type Limits struct {
 	// no bound. Default 200.
 	SubmissionPerClient int `toml:"submission_per_client"`
 	// IMAPSessionsPerAccount bounds the IMAP sessions that are logged in to one
-	// account, over all its devices; 0 for no bound. Default 100.
+	// account from one client address, at most 10000; 0 for no bound.
+	// Default 100.
 	IMAPSessionsPerAccount int `toml:"imap_sessions_per_account"`
 	// NewBurst is how many accounts one network (an IPv4 /24, an IPv6 /48) may
 	// ask /new for at once after a pause, at least 1. Default 100.

@@ -132,12 +132,10 @@ func isASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(c rune) bool { return c > 0x7e || c < 0x20 })
 }
 
-// capabilities are the words that login_capabilities may have: what IMAP
-// sessions know after login.
+// capabilities are the words that login_capabilities may have: what the IMAP
+// server does after login.
 var capabilities = []string{
-	"IMAP4rev1", "SASL-IR", "ID", "ENABLE", "IDLE", "UNSELECT", "CHILDREN", "NAMESPACE", "UIDPLUS",
-	"LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE", "CONDSTORE", "QRESYNC", "ESEARCH", "MOVE",
-	"STATUS=SIZE", "XDELTAPUSH", "XCHATMAIL", "LITERAL+", "METADATA", "QUOTA",
+	"IMAP4rev1", "ID", "IDLE", "LITERAL+", "METADATA", "QUOTA", "XCHATMAIL", "XDELTAPUSH",
 }
 
 func (k *checker) imap(i *IMAP) {
