@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -22,7 +23,9 @@ func build() (ver, com string) {
 	if ver == "" {
 		ver = info.Main.Version
 	}
-	if ver == "" || ver == "(devel)" {
+	// The Go tool calls an untagged work tree "(devel)" or makes up a version
+	// of its date and commit; the commit is shown anyway.
+	if ver == "" || ver == "(devel)" || strings.HasPrefix(ver, "v0.0.0-") {
 		ver = "dev"
 	}
 	if com == "" {
