@@ -1,0 +1,145 @@
+// Package header reads the header of a message: what stands before the first
+// empty line (RFC 5322 section 2.1).
+package header
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/mail"
+	"strings"
+
+	"barid/smtp"
+)
+
+// The bounds of a header, in octets and in fields.
+const (
+	MaxOctets = 256 << 10
+	MaxFields = 1000
+	// MaxFrom is how long the value of a From field may be that we look into.
+	MaxFrom = 4096
+)
+
+// Errors of Head.Fields and From.
+var (
+	ErrTooBig    = errors.New("header is too big")
+	ErrMalformed = errors.New("malformed header")
+	ErrFrom      = errors.New("not exactly one From field with one address")
+)
+
+// Field is one header field.
+type Field struct {
+	Name  string // as sent, without blanks before the colon
+	Value string // unfolded, without blanks at its ends
+}
+
+// Is compares the field's name without letter case.
+func (f Field) Is(name string) bool { return strings.EqualFold(f.Name, name) }
+
+// Head keeps the header of a content that is written to it in pieces, and
+// drops the rest. The zero Head is ready. Lines end in CRLF.
+type Head struct {
+	raw    bytes.Buffer
+	done   bool // the empty line was seen
+	tooBig bool
+}
+
+// Write takes the next octets. It never fails.
+func (h *Head) Write(p []byte) (int, error) {
+	if h.done || h.tooBig {
+		return len(p), nil
+	}
+	// The empty line may begin in what was written before.
+	from := max(h.raw.Len()-3, 0)
+	h.raw.Write(p[:min(len(p), MaxOctets+4-h.raw.Len())])
+	raw := h.raw.Bytes()
+	if bytes.HasPrefix(raw, []byte("\r\n")) {
+		h.raw.Truncate(0)
+		h.done = true
+	} else if i := bytes.Index(raw[from:], []byte("\r\n\r\n")); i >= 0 {
+		h.raw.Truncate(from + i + 2)
+		h.done = true
+	}
+	h.tooBig = h.raw.Len() > MaxOctets
+	return len(p), nil
+}
+
+// Fields reads the fields, once all content was written. The error wraps
+// ErrTooBig or ErrMalformed.
+func (h *Head) Fields() ([]Field, error) {
+	if h.tooBig {
+		return nil, fmt.Errorf("%w: over %d octets", ErrTooBig, MaxOctets)
+	}
+	var fields []Field
+	rest := h.raw.String()
+	for rest != "" {
+		if len(fields) == MaxFields {
+			return nil, fmt.Errorf("%w: over %d fields", ErrTooBig, MaxFields)
+		}
+		var lines string
+		lines, rest = cutField(rest)
+		name, value, ok := strings.Cut(lines, ":")
+		name = strings.TrimRight(name, " \t")
+		if !ok || !isName(name) {
+			return nil, fmt.Errorf("%w: a line without a field name", ErrMalformed)
+		}
+		value = strings.Trim(strings.ReplaceAll(value, "\r\n", ""), " \t")
+		fields = append(fields, Field{name, value})
+	}
+	return fields, nil
+}
+
+// cutField takes one field with its continuation lines off s.
+func cutField(s string) (field, rest string) {
+	end := 0
+	for {
+		i := strings.Index(s[end:], "\r\n")
+		if i < 0 {
+			return s, ""
+		}
+		end += i + 2
+		if end == len(s) || s[end] != ' ' && s[end] != '\t' {
+			return s[:end], s[end:]
+		}
+	}
+}
+
+// isName is ftext of RFC 5322 section 3.6.8.
+func isName(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// From gives the author: exactly one From field with exactly one address, as
+// RFC 5322 section 3.6.2 with no Sender needs it. The error wraps ErrFrom.
+func From(fields []Field) (smtp.Address, error) {
+	value, n := "", 0
+	for _, f := range fields {
+		if f.Is("From") {
+			value, n = f.Value, n+1
+		}
+	}
+	if n != 1 || len(value) > MaxFrom {
+		return smtp.Address{}, fmt.Errorf("%w: %d fields", ErrFrom, n)
+	}
+	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{CharsetReader: anyCharset}}
+	one, err := parser.Parse(value)
+	if err != nil {
+		// What the parser says may quote the address.
+		return smtp.Address{}, fmt.Errorf("%w: no single address", ErrFrom)
+	}
+	a, err := smtp.ParseAddress(one.Address)
+	if err != nil {
+		return smtp.Address{}, fmt.Errorf("%w: %w", ErrFrom, err)
+	}
+	return a, nil
+}
+
+// anyCharset lets display names pass in whatever charset: we do not read them.
+func anyCharset(_ string, in io.Reader) (io.Reader, error) { return in, nil }
