@@ -1,0 +1,124 @@
+package wire
+
+import (
+	"errors"
+	"io"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"barid/internal/netserve"
+	"barid/smtp"
+)
+
+// Data takes content, from DATA or BDAT. What it returns is the reply, never
+// nil.
+func (d *dialogue) Data(r io.Reader) error {
+	pipe, chunked := r.(*io.PipeReader)
+	if chunked {
+		d.enter()
+		defer d.leave()
+		// A reader of a transaction that is over already must touch nothing.
+		// Only the one whose chunk is being read gets octets, or the end.
+		first, err := peek(pipe)
+		if err != nil && err != io.EOF {
+			return lib(replyEnded)
+		}
+		r = io.MultiReader(first, pipe)
+	}
+	if d.ended() {
+		return lib(replyEnded)
+	}
+	d.nc.SetPace(netserve.Pace{Silence: dataSilence, Floor: dataFloor, Stall: stall})
+	defer d.nc.SetPace(d.commandPace())
+	c := &content{r: r, left: d.srv.cfg.MaxMessageSize, longest: d.srv.cfg.MaxLine, complete: func() bool { return true }}
+	if chunked {
+		c.complete = func() bool { return d.ear.chunk == 0 }
+	}
+	reply := d.take(c)
+	switch {
+	case c.verdict != nil && c.broken:
+		d.hangUp()
+	case c.broken:
+		d.kill()
+	case !chunked && !d.drop(r):
+		d.kill()
+	}
+	return lib(reply)
+}
+
+// take lets the Session have the content and gives the reply.
+func (d *dialogue) take(c *content) *smtp.Reply {
+	d.mu.Lock()
+	rcpts := d.rcpts
+	d.mu.Unlock()
+	if rcpts == 0 {
+		return replyNoRcpt
+	}
+	reply, err := d.sess.Data(d.ctx, c)
+	switch {
+	case c.verdict != nil:
+		return c.verdict
+	case c.broken:
+		return replyEnded
+	case err != nil:
+		if !isReply(err) {
+			d.fault("data", err)
+		}
+		if reply = smtp.AsReply(err); reply.Code/100 < 4 {
+			reply = smtp.AsReply(errors.New("not a refusal"))
+		}
+		return reply
+	case c.err != io.EOF:
+		d.fault("data", errors.New("content was accepted before it was read"))
+		return smtp.AsReply(errors.New("unread"))
+	case reply == nil:
+		return replyOK
+	}
+	return reply
+}
+
+// drop reads what is left of content that nobody wants, so that the peer
+// hears the reply. It gives up on a peer that sends on and on.
+func (d *dialogue) drop(r io.Reader) bool {
+	bound := 4*d.srv.cfg.MaxMessageSize + 1<<20
+	n, err := io.CopyN(io.Discard, r, bound)
+	return n < bound && err == io.EOF
+}
+
+// peek reads the first octets of a pipe, at most a buffer full.
+func peek(pipe *io.PipeReader) (io.Reader, error) {
+	b := make([]byte, 4096)
+	n, err := pipe.Read(b)
+	return &once{b[:n]}, err
+}
+
+// once gives its octets and is at its end.
+type once struct{ b []byte }
+
+func (o *once) Read(p []byte) (int, error) {
+	if len(o.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, o.b)
+	o.b = o.b[n:]
+	return n, nil
+}
+
+// enter and leave count the readers of BDAT, for reset to wait for them. A
+// transaction that ends while its chunks are still coming (RSET, or a read
+// that failed) makes its reader fail, and that ends the connection: the
+// library cannot tell the two apart and would execute the rest of a chunk.
+func (d *dialogue) enter() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.chunked++
+}
+
+func (d *dialogue) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.chunked--
+	d.idle.Broadcast()
+}
+
+var _ gosmtp.AuthSession = (*dialogue)(nil)

@@ -1,0 +1,160 @@
+package wire
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// ear hears both sides of a dialogue, as the library's Debug hook: what was
+// read, before the library acts on it, and what was written, after the peer
+// got it. Both come through the same Write, in the library's one goroutine
+// per connection, so the ear follows the turns: the library answers every
+// complete line before it reads again.
+//
+// It knows the line that is being answered, and whether all octets of a chunk
+// came. Whoever relies on a line compares it with what the library made of
+// it, so an ear that lost its way refuses instead of misleading.
+type ear struct {
+	onLine  func(line string)           // a command, before it is executed
+	onReply func(line string, code int) // the last line of a reply, after it was written
+	line    string                      // the command being executed, without its end
+	owed    bool                        // a reply to line (or the greeting) is due
+	pending []byte                      // from the peer, not yet a command
+	chunk   int64                       // octets of a BDAT chunk to come
+	body    *bodyEnd                    // not nil within DATA
+	out     []byte                      // a reply line that came in pieces
+	shaking bool                        // TLS is about to start
+	onShake func(failed bool)           // how it went
+}
+
+// handshakeFailed is how the library tells the peer that TLS did not come
+// about. It would then go on in the clear.
+const handshakeFailed = "550 5.0.0 Handshake error"
+
+func (e *ear) Write(p []byte) (int, error) {
+	if e.shaking {
+		e.shaking = false
+		e.onShake(bytes.HasPrefix(p, []byte(handshakeFailed)))
+	}
+	if e.owed && e.body == nil && e.chunk == 0 {
+		e.said(p)
+	} else {
+		e.heard(p)
+	}
+	return len(p), nil
+}
+
+// heard takes octets of the peer.
+func (e *ear) heard(p []byte) {
+	if e.body != nil {
+		n := e.body.find(p)
+		p = p[n:]
+		if *e.body != bodyFound {
+			return
+		}
+		e.body = nil
+	}
+	n := min(e.chunk, int64(len(p)))
+	e.chunk -= n
+	e.pending = append(e.pending, p[n:]...)
+	if !e.owed {
+		e.next()
+	}
+}
+
+// next finds the next command in what the peer sent ahead.
+func (e *ear) next() {
+	i := bytes.IndexByte(e.pending, '\n')
+	if i < 0 {
+		return
+	}
+	e.line = strings.TrimSuffix(string(e.pending[:i]), "\r")
+	e.owed = true
+	rest := e.pending[i+1:]
+	e.chunk = chunkSize(e.line)
+	n := min(e.chunk, int64(len(rest)))
+	e.chunk -= n
+	e.pending = append(e.pending[:0], rest[n:]...)
+	e.onLine(e.line)
+}
+
+// said takes octets of ours.
+func (e *ear) said(p []byte) {
+	e.out = append(e.out, p...)
+	if !bytes.HasSuffix(e.out, []byte("\n")) {
+		return
+	}
+	reply := e.out
+	e.out = e.out[:0]
+	if len(reply) < 4 || reply[3] != ' ' {
+		return
+	}
+	code, _ := strconv.Atoi(string(reply[:3]))
+	if code == 354 {
+		e.body = new(bodyEnd)
+		ahead := e.pending
+		e.pending = nil
+		e.heard(ahead)
+		return
+	}
+	e.owed = false
+	e.shaking = code == 220 && e.line != ""
+	e.onReply(e.line, code)
+	if !e.shaking {
+		e.next()
+	}
+}
+
+// chunkSize gives the octets that follow a command line: those of a BDAT that
+// the library can read (RFC 3030).
+func chunkSize(line string) int64 {
+	if len(line) < 6 || !strings.EqualFold(line[:5], "BDAT ") {
+		return 0
+	}
+	args := strings.Fields(line[5:])
+	if len(args) == 0 || len(args) > 2 || len(args) == 2 && !strings.EqualFold(args[1], "LAST") {
+		return 0
+	}
+	n, err := strconv.ParseUint(args[0], 10, 32)
+	if err != nil {
+		return 0
+	}
+	return int64(n)
+}
+
+// bodyEnd finds the end of DATA: CRLF "." CRLF and nothing else (RFC 5321
+// section 4.1.1.4). It takes the very steps that the library takes, or the
+// two would disagree on what follows.
+type bodyEnd int
+
+const (
+	beginLine bodyEnd = iota
+	afterDot
+	afterDotCR
+	afterCR
+	inLine
+	bodyFound
+)
+
+// find tells how many octets of p belong to DATA, its end included.
+func (b *bodyEnd) find(p []byte) int {
+	for i, c := range p {
+		switch {
+		case *b == beginLine && c == '.':
+			*b = afterDot
+		case *b == beginLine && c == '\r', *b == inLine && c == '\r':
+			*b = afterCR
+		case *b == afterDot && c == '\r':
+			*b = afterDotCR
+		case *b == afterDotCR && c == '\n':
+			*b = bodyFound
+			return i + 1
+		case *b == afterCR && c == '\n':
+			*b = beginLine
+		default:
+			*b = inLine
+		}
+	}
+	return len(p)
+}
