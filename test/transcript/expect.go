@@ -147,3 +147,12 @@ func (p *Player) expectOctets(s *Script, st step) (string, error) {
 	p.note(st.who, string(got))
 	return "", nil
 }
+
+// compile makes the pattern of a step, matching a line as a whole.
+func (s *Script) compile(st step, vars map[string]string) (*regexp.Regexp, error) {
+	pattern, err := s.expand(st.arg, vars, regexp.QuoteMeta)
+	if err != nil {
+		return nil, err
+	}
+	return regexp.Compile(`\A(?:` + pattern + `)\z`)
+}
