@@ -30,7 +30,7 @@ func ask(t *testing.T, h http.Handler) map[string]string {
 }
 
 func TestEachNewAccountIsAnother(t *testing.T) {
-	h := New(Config{Domain: "relay.test", PasswordMin: 9, UsernameLength: 9})
+	h := made(Config{Domain: "relay.test", PasswordMin: 9, UsernameLength: 9})
 	a, b := ask(t, h), ask(t, h)
 	if a["email"] == b["email"] || a["password"] == b["password"] {
 		t.Fatalf("%v and %v", a, b)
@@ -50,16 +50,16 @@ func TestEachNewAccountIsAnother(t *testing.T) {
 }
 
 func TestAnAddressLiteralKeepsItsBrackets(t *testing.T) {
-	if o := ask(t, New(Config{Domain: "[192.0.2.7]"})); !strings.HasSuffix(o["email"], "@[192.0.2.7]") {
+	if o := ask(t, made(Config{Domain: "[192.0.2.7]"})); !strings.HasSuffix(o["email"], "@[192.0.2.7]") {
 		t.Fatalf("%v", o)
 	}
 }
 
 func TestOnlyASelfSignedRelayGivesALoginLink(t *testing.T) {
-	if o := ask(t, New(Config{Domain: "relay.test"})); len(o) != 2 {
+	if o := ask(t, made(Config{Domain: "relay.test"})); len(o) != 2 {
 		t.Errorf("%v", o)
 	}
-	o := ask(t, New(Config{Domain: "_relay.test", SelfSigned: true}))
+	o := ask(t, made(Config{Domain: "_relay.test", SelfSigned: true}))
 	want := LoginURI(o["email"], o["password"], LoginOptions{AcceptInvalid: true})
 	if o["dclogin_url"] != want || !strings.HasPrefix(want, "dclogin:"+o["email"]) || !strings.HasSuffix(want, "&ic=3") {
 		t.Errorf("%v", o)
@@ -75,14 +75,14 @@ func TestALoginLinkNamesWhatClientsCannotFind(t *testing.T) {
 		"&v=1&ih=_relay.test&ip=993&is=ssl&sh=_relay.test&sp=10465&ss=ssl&ic=3":      {Domain: "_relay.test", Services: []Service{{"imap", "", 993, "SSL"}, {"smtp", "", 10465, "SSL"}}},
 	} {
 		cfg.SelfSigned = true
-		if link := ask(t, New(cfg))["dclogin_url"]; !strings.HasSuffix(link, want) {
+		if link := ask(t, made(cfg))["dclogin_url"]; !strings.HasSuffix(link, want) {
 			t.Errorf("got %s\nwant %s", link, want)
 		}
 	}
 }
 
 func TestABrowserIsSentToItsAppWithAGet(t *testing.T) {
-	h := New(Config{Domain: "relay.test"})
+	h := made(Config{Domain: "relay.test"})
 	for _, path := range []string{"/new", "/new/", "/cgi-bin/newemail.py", "/new?x=1"} {
 		for _, method := range []string{"GET", "HEAD"} {
 			w := get(h, method, path)
@@ -91,7 +91,7 @@ func TestABrowserIsSentToItsAppWithAGet(t *testing.T) {
 			}
 		}
 	}
-	if w := get(New(Config{Domain: "_relay.test", SelfSigned: true}), "GET", "/new"); w.Code != 200 || !strings.Contains(w.Body.String(), `"dclogin_url":"dclogin:`) {
+	if w := get(made(Config{Domain: "_relay.test", SelfSigned: true}), "GET", "/new"); w.Code != 200 || !strings.Contains(w.Body.String(), `"dclogin_url":"dclogin:`) {
 		t.Errorf("self-signed: %d %s", w.Code, w.Body)
 	}
 }
@@ -100,7 +100,7 @@ func TestANetworkOverItsRateIsToldSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var client netip.Addr
 		counters := metrics.New()
-		h := New(Config{Domain: "_relay.test", SelfSigned: true, NewBurst: 3, NewPerSecond: 0.5, Metrics: counters,
+		h := made(Config{Domain: "_relay.test", SelfSigned: true, NewBurst: 3, NewPerSecond: 0.5, Metrics: counters,
 			Client: func(*http.Request) netip.Addr { return client }})
 		from := func(ip, method, path string) int { client = netip.MustParseAddr(ip); return get(h, method, path).Code }
 		for i, want := range []int{200, 200, 200, 429} {
@@ -192,7 +192,7 @@ func TestEveryLetterIsAsLikely(t *testing.T) {
 }
 
 func TestNoRandomnessNoAccount(t *testing.T) {
-	h := New(Config{Domain: "relay.test", Rand: io.MultiReader(strings.NewReader("123456789"), failing{})})
+	h := made(Config{Domain: "relay.test", Rand: io.MultiReader(strings.NewReader("123456789"), failing{})})
 	if w := get(h, "POST", "/new"); w.Code != 500 || !strings.Contains(w.Body.String(), `{"reason":"`) {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/xml"
+	"fmt"
 	"strings"
 )
 
@@ -11,6 +12,18 @@ type Service struct {
 	Host     string // default Config.Host
 	Port     uint16
 	Socket   string // "SSL", "STARTTLS" or "plain"
+}
+
+func (s Service) check() error {
+	switch {
+	case s.Protocol != "imap" && s.Protocol != "smtp":
+		return fmt.Errorf("no protocol %q", s.Protocol)
+	case s.Socket != "SSL" && s.Socket != "STARTTLS" && s.Socket != "plain":
+		return fmt.Errorf("no socket %q", s.Socket)
+	case s.Port == 0:
+		return fmt.Errorf("%s without a port", s.Protocol)
+	}
+	return nil
 }
 
 // security is Socket in the words of dclogin: links.

@@ -50,7 +50,7 @@ func TestAccountURI(t *testing.T) {
 }
 
 func TestTheInvitationIsAnImage(t *testing.T) {
-	w := get(New(Config{Domain: "relay.test"}), "GET", "/qr-chatmail-invite-relay.test.png")
+	w := get(made(Config{Domain: "relay.test"}), "GET", "/qr-chatmail-invite-relay.test.png")
 	if w.Code != 200 || w.Header().Get("Content-Type") != "image/png" {
 		t.Fatalf("%d %v", w.Code, w.Header())
 	}
@@ -58,7 +58,7 @@ func TestTheInvitationIsAnImage(t *testing.T) {
 	if err != nil || img.Bounds().Dx() != 384 || img.Bounds().Dy() != 384 {
 		t.Fatalf("%v %v", err, img.Bounds())
 	}
-	if w := get(New(Config{Domain: "relay.test"}), "GET", "/qr-chatmail-invite-other.test.png"); w.Code != 404 {
+	if w := get(made(Config{Domain: "relay.test"}), "GET", "/qr-chatmail-invite-other.test.png"); w.Code != 404 {
 		t.Errorf("another domain's: %d", w.Code)
 	}
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"barid/internal/metrics"
+	"barid/smtp"
 )
 
 // Config of the pages of one relay.
@@ -89,6 +90,31 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
+// check finds what no page could be made of.
+func (cfg Config) check() error {
+	if _, err := smtp.ParseAddress("x@" + cfg.Domain); err != nil {
+		return fmt.Errorf("Domain %q: %w", cfg.Domain, err)
+	}
+	if len(cfg.Host) > smtp.MaxDomain {
+		return fmt.Errorf("Host is longer than %d octets", smtp.MaxDomain)
+	}
+	if n := cfg.UsernameLength; n < 1 || n > smtp.MaxLocalPart {
+		return fmt.Errorf("UsernameLength is %d, not 1 to %d", n, smtp.MaxLocalPart)
+	}
+	if n := cfg.PasswordMin; n < 1 || n > 128 {
+		return fmt.Errorf("PasswordMin is %d, not 1 to 128", n)
+	}
+	if cfg.NewBurst < 1 || !(cfg.NewPerSecond > 0) {
+		return fmt.Errorf("NewBurst is %d and NewPerSecond %v: both must be more than 0", cfg.NewBurst, cfg.NewPerSecond)
+	}
+	for _, s := range cfg.Services {
+		if err := s.check(); err != nil {
+			return fmt.Errorf("Services: %w", err)
+		}
+	}
+	return nil
+}
+
 func remote(r *http.Request) netip.Addr {
 	peer, _ := netip.ParseAddrPort(r.RemoteAddr)
 	return peer.Addr()
@@ -117,9 +143,13 @@ type site struct {
 // New makes the handler of all routes. It answers by path alone, whatever
 // host was asked for, except that "www." is sent to the domain.
 //
-// Timeouts are for the http.Server around it to set.
-func New(cfg Config) http.Handler {
+// Timeouts are for the http.Server around it to set. The error names the
+// field of Config that is wrong.
+func New(cfg Config) (http.Handler, error) {
 	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("web pages: %w", err)
+	}
 	s := &site{
 		cfg:     cfg,
 		offers:  newLimiter(cfg.NewPerSecond, cfg.NewBurst),
@@ -133,7 +163,7 @@ func New(cfg Config) http.Handler {
 		qrPath:  "/qr-chatmail-invite-" + cfg.Domain + ".png",
 	}
 	s.landing = s.pages.landing()
-	return s
+	return s, nil
 }
 
 // ServeHTTP routes by the exact path. The target may come in absolute form

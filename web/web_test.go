@@ -25,6 +25,15 @@ func get(h http.Handler, method, target string) *httptest.ResponseRecorder {
 	return w
 }
 
+// made is New of a configuration that is right.
+func made(cfg Config) http.Handler {
+	h, err := New(cfg)
+	if err != nil {
+		panic(err)
+	}
+	return h
+}
+
 func sscan(run string, x, y, n, back *int) (int, error) {
 	return fmt.Sscanf(run, "%d %dh%dv1h-%d", x, y, n, back)
 }
@@ -52,7 +61,7 @@ func raw(t *testing.T, h http.Handler, request string) *http.Response {
 
 // Cores up to 2.58 send only this form, and nothing but a host header.
 func TestAbsoluteFormIsTaken(t *testing.T) {
-	h := New(Config{Domain: "relay.test"})
+	h := made(Config{Domain: "relay.test"})
 	answer := raw(t, h, "POST https://relay.test/new HTTP/1.1\r\nhost: relay.test\r\n\r\n")
 	body, _ := io.ReadAll(answer.Body)
 	if answer.StatusCode != 200 || !strings.Contains(string(body), `"email":"`) {
@@ -77,7 +86,7 @@ func TestAbsoluteFormIsTaken(t *testing.T) {
 
 func TestOnlyTheExactPathIsARoute(t *testing.T) {
 	for _, selfSigned := range []bool{false, true} {
-		h := New(Config{Domain: "relay.test", SelfSigned: selfSigned})
+		h := made(Config{Domain: "relay.test", SelfSigned: selfSigned})
 		for _, path := range []string{"/newxyz", "/new/x", "//new", "/New", "/cgi-bin/newemail.pyx", "/cgi-bin/", "/.well-known/", "/metrics", "/page.css",
 			"/mxdeliv", "/index.html/", "/../new", "/new%00", "/favicon.ico"} {
 			if w := get(h, "GET", path); w.Code != 404 || w.Body.Len() > 100 {
@@ -85,13 +94,13 @@ func TestOnlyTheExactPathIsARoute(t *testing.T) {
 			}
 		}
 	}
-	if w := get(New(Config{Domain: "relay.test"}), "GET", "/new.html"); w.Code != 404 {
+	if w := get(made(Config{Domain: "relay.test"}), "GET", "/new.html"); w.Code != 404 {
 		t.Errorf("/new.html: %d", w.Code)
 	}
 }
 
 func TestOtherMethodsAreRefusedWithAReason(t *testing.T) {
-	h := New(Config{Domain: "_relay.test", SelfSigned: true})
+	h := made(Config{Domain: "_relay.test", SelfSigned: true})
 	for _, path := range []string{"/new", "/", "/robots.txt", "/new.html", "/.well-known/autoconfig/mail/config-v1.1.xml", "/qr-chatmail-invite-_relay.test.png"} {
 		for _, method := range []string{"PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW", "POST"} {
 			if path == "/new" && method == "POST" {
@@ -110,7 +119,7 @@ func TestOtherMethodsAreRefusedWithAReason(t *testing.T) {
 }
 
 func TestHeadSaysWhatGetWouldAndNoMore(t *testing.T) {
-	h := New(Config{Domain: "relay.test"})
+	h := made(Config{Domain: "relay.test"})
 	for _, path := range []string{"/", "/robots.txt", "/qr-chatmail-invite-relay.test.png", "/no"} {
 		head := raw(t, h, "HEAD "+path+" HTTP/1.1\r\nHost: relay.test\r\n\r\n")
 		whole := raw(t, h, "GET "+path+" HTTP/1.1\r\nHost: relay.test\r\n\r\n")
@@ -122,7 +131,7 @@ func TestHeadSaysWhatGetWouldAndNoMore(t *testing.T) {
 }
 
 func TestABodyIsPassedOver(t *testing.T) {
-	h := New(Config{Domain: "relay.test"})
+	h := made(Config{Domain: "relay.test"})
 	if answer := raw(t, h, "POST /new HTTP/1.1\r\nHost: relay.test\r\nContent-Length: 5\r\n\r\nhello"); answer.StatusCode != 200 {
 		t.Errorf("small: %d", answer.StatusCode)
 	}
@@ -133,7 +142,7 @@ func TestABodyIsPassedOver(t *testing.T) {
 }
 
 func TestEveryAnswerBindsTheBrowser(t *testing.T) {
-	h := New(Config{Domain: "relay.test"})
+	h := made(Config{Domain: "relay.test"})
 	for _, path := range []string{"/", "/new", "/no", "/robots.txt", "/generate_204"} {
 		for name, want := range map[string]string{"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
 			if got := get(h, "GET", path).Header().Get(name); !strings.Contains(got, want) {
@@ -154,7 +163,7 @@ func TestThePageNeedsNothingButItself(t *testing.T) {
 		{Config{Domain: "_relay.test", SelfSigned: true}, "/", []string{`href="/new.html"`}, 1},
 		{Config{Domain: "[192.0.2.7]", SelfSigned: true}, "/new.html", []string{`href="dclogin:`, "@[192.0.2.7]?p=", "<svg class=\"qr\""}, 0},
 	} {
-		w := get(New(c.cfg), "GET", c.path)
+		w := get(made(c.cfg), "GET", c.path)
 		page, policy := w.Body.String(), w.Header().Get("Content-Security-Policy")
 		if w.Code != 200 || strings.Contains(page, "Zgotmpl") {
 			t.Fatalf("%d %s", w.Code, page)
@@ -186,23 +195,57 @@ func TestThePageNeedsNothingButItself(t *testing.T) {
 
 func TestWhatIsConfiguredIsEscaped(t *testing.T) {
 	const evil = `"><script>&x.test`
-	h := New(Config{Domain: evil, Contact: evil, Services: []Service{{"imap", evil, 993, "SSL"}}})
+	h := made(Config{Domain: "relay.test", Contact: evil, Services: []Service{{"imap", evil, 993, "SSL"}}})
 	if page := get(h, "GET", "/").Body.String(); strings.Contains(page, "<script>") {
 		t.Error("in the page")
 	}
-	var any struct {
-		Provider struct {
-			Domain string `xml:"domain"`
-		} `xml:"emailProvider"`
-	}
+	var doc clientConfig
 	body := get(h, "GET", "/.well-known/autoconfig/mail/config-v1.1.xml").Body.Bytes()
-	if err := xml.Unmarshal(body, &any); err != nil || any.Provider.Domain != evil {
+	if err := xml.Unmarshal(body, &doc); err != nil || doc.Provider.Incoming[0].Host != evil {
 		t.Errorf("in the autoconfiguration: %v\n%s", err, body)
 	}
 }
 
+func TestAWrongConfigNamesItsField(t *testing.T) {
+	for want, cfg := range map[string]Config{
+		"Domain":               {},
+		`Domain "a b"`:         {Domain: "a b"},
+		"Host":                 {Domain: "relay.test", Host: strings.Repeat("a", 256)},
+		"UsernameLength is 65": {Domain: "relay.test", UsernameLength: 65},
+		"PasswordMin is -1":    {Domain: "relay.test", PasswordMin: -1},
+		"NewPerSecond -1":      {Domain: "relay.test", NewPerSecond: -1},
+		`protocol "pop3"`:      {Domain: "relay.test", Services: []Service{{"pop3", "", 1, "SSL"}}},
+		`socket "ssl"`:         {Domain: "relay.test", Services: []Service{{"imap", "", 1, "ssl"}}},
+		"without a port":       {Domain: "relay.test", Services: []Service{{"imap", "", 0, "SSL"}}},
+	} {
+		if h, err := New(cfg); err == nil || h != nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %s, got %v", want, err)
+		}
+	}
+}
+
+// The largest of everything still fits into the codes.
+func TestTheLongestInvitationFits(t *testing.T) {
+	domain := strings.Repeat(strings.Repeat("a", 62)+".", 4)[:252-1] + "a"
+	h := made(Config{Domain: domain, Host: strings.Repeat("?", 255), SelfSigned: true, UsernameLength: 64, PasswordMin: 128, Rand: same(62),
+		Services: []Service{{"imap", "", 65535, "STARTTLS"}, {"smtp", "", 65535, "STARTTLS"}}})
+	if w := get(h, "GET", "/new.html"); w.Code != 200 || !strings.Contains(w.Body.String(), strings.Repeat("%21", 131)) {
+		t.Fatal(w.Code)
+	}
+}
+
+// same gives the same octet for ever.
+type same byte
+
+func (s same) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(s)
+	}
+	return len(p), nil
+}
+
 func TestAutoconfigNamesEveryWayIn(t *testing.T) {
-	w := get(New(Config{Domain: "relay.test"}), "GET", "/.well-known/autoconfig/mail/config-v1.1.xml?emailaddress=a%40relay.test")
+	w := get(made(Config{Domain: "relay.test"}), "GET", "/.well-known/autoconfig/mail/config-v1.1.xml?emailaddress=a%40relay.test")
 	var doc clientConfig
 	if err := xml.Unmarshal(w.Body.Bytes(), &doc); err != nil {
 		t.Fatalf("%v\n%s", err, w.Body)
@@ -249,7 +292,7 @@ func TestPort80SendsAllButTheProbeToHTTPS(t *testing.T) {
 
 func TestNoLogLineHasAClientOrAPassword(t *testing.T) {
 	log := &strings.Builder{}
-	h := New(Config{Domain: "_relay.test", SelfSigned: true, NewBurst: 9, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	h := made(Config{Domain: "_relay.test", SelfSigned: true, NewBurst: 9, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Client: func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.99") }, Rand: io.MultiReader(io.LimitReader(&counting{}, 60), failing{})})
 	for range 4 {
 		get(h, "POST", "/new")
@@ -266,7 +309,7 @@ func FuzzRequest(f *testing.F) {
 		f.Add("GET", target, "relay.test")
 		f.Add("POST", target, "www.relay.test:443")
 	}
-	strict, lax := New(Config{Domain: "relay.test"}), New(Config{Domain: "relay.test", SelfSigned: true})
+	strict, lax := made(Config{Domain: "relay.test"}), made(Config{Domain: "relay.test", SelfSigned: true})
 	plain := Redirect(Config{Domain: "relay.test"})
 	f.Fuzz(func(t *testing.T, method, target, host string) {
 		text := method + " " + target + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n"
