@@ -1,0 +1,100 @@
+package imap
+
+import (
+	"strings"
+
+	"barid/imap/wire"
+)
+
+// phase is when a capability is true.
+type phase uint8
+
+const (
+	beforeLogin phase = 1 << iota // on a channel that allows a login
+	beforeTLS                     // on one that does not
+	afterLogin
+)
+
+// capability is one row of the table of capabilities.
+type capability struct {
+	word string
+	when phase
+}
+
+// capabilities has every word that may be advertised, and a test for each.
+func capabilities() []capability {
+	const always = beforeLogin | beforeTLS | afterLogin
+	return []capability{
+		{"IMAP4rev1", always},
+		{"SASL-IR", beforeLogin},
+		{"ID", always},
+		{"IDLE", always},
+		{"LITERAL+", always},
+		{"XCHATMAIL", always},
+		{"XDELTAPUSH", always},
+		{"METADATA", afterLogin},
+		{"QUOTA", afterLogin},
+		{"STARTTLS", beforeTLS},
+		{"LOGINDISABLED", beforeTLS},
+		{"AUTH=PLAIN", beforeLogin},
+	}
+}
+
+func capabilityWords(when phase) []string {
+	var words []string
+	for _, c := range capabilities() {
+		if c.when&when != 0 {
+			words = append(words, c.word)
+		}
+	}
+	return words
+}
+
+// mayLogin tells whether a password may be sent on this connection.
+func (s *session) mayLogin() bool { return s.clear || s.conn.TLS() != nil }
+
+// capabilities lists what is true now.
+func (s *session) capabilities() string {
+	when := afterLogin
+	if s.state == notAuthenticated {
+		when = beforeTLS
+		if s.mayLogin() {
+			when = beforeLogin
+		}
+	}
+	words := capabilityWords(when)
+	out := words[:0]
+	for _, w := range words {
+		if w != "STARTTLS" || s.sv.cfg.TLS != nil {
+			out = append(out, w)
+		}
+	}
+	if s.clear && s.sv.cfg.TLS != nil && s.conn.TLS() == nil && s.state == notAuthenticated {
+		out = append(out, "STARTTLS")
+	}
+	return strings.Join(out, " ")
+}
+
+func (s *session) capability(c *wire.Command) (string, error) {
+	if err := c.End(); err != nil {
+		return noReply, err
+	}
+	s.asked = true
+	out := s.writer()
+	out.Raw("* CAPABILITY ")
+	out.Raw(s.capabilities())
+	out.EOL()
+	return "OK Capability completed", nil
+}
+
+// greet says hello, at once.
+func (s *session) greet() {
+	s.locked(func() {
+		out := s.writer()
+		out.Raw("* OK [CAPABILITY ")
+		out.Raw(s.capabilities())
+		out.Raw("] ")
+		out.Text(s.sv.cfg.Domain)
+		out.Raw(" ready\r\n")
+	})
+}

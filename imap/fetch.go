@@ -1,0 +1,221 @@
+package imap
+
+import (
+	"errors"
+	"strconv"
+
+	"barid/imap/wire"
+	"barid/storage"
+)
+
+func number(n uint64) string { return strconv.FormatUint(n, 10) }
+
+func (s *session) fetch(c *wire.Command) (string, error)    { return s.fetchBy(c, false) }
+func (s *session) uidFetch(c *wire.Command) (string, error) { return s.fetchBy(c, true) }
+
+// fetchBy answers FETCH and UID FETCH. Arrivals are told first, so that what
+// is there can be given; flags that others changed wait for another command,
+// because clients take every FETCH line for a piece of the answer.
+func (s *session) fetchBy(c *wire.Command, byUID bool) (string, error) {
+	c.SP()
+	set := c.Set()
+	c.SP()
+	f := c.Fetch()
+	if err := c.End(); err != nil {
+		return noReply, err
+	}
+	if err := s.tell(arrivals, nil); err != nil {
+		return noReply, err
+	}
+	if s.over.Load() {
+		return noReply, nil
+	}
+	if byUID && !f.Has(wire.ItemUID) {
+		f.Items = append([]wire.FetchItem{{Item: wire.ItemUID}}, f.Items...)
+	}
+	if f.ChangedSince > 0 && !f.Has(wire.ItemModSeq) {
+		f.Items = append(f.Items, wire.FetchItem{Item: wire.ItemModSeq})
+	}
+	a, err := s.newFetchAnswer(f, s.pick(set, byUID))
+	if err != nil {
+		return noReply, err
+	}
+	if err := a.write(); err != nil {
+		return noReply, err
+	}
+	return "OK Fetch completed", nil
+}
+
+// pick gives the places in told of the messages that set names, ascending.
+func (s *session) pick(set wire.Set, byUID bool) []int {
+	told := s.box.told
+	largest := uint32(len(told))
+	if byUID {
+		largest = uint32(lastUID(told))
+	}
+	var places []int
+	for _, r := range set.Resolve(largest) {
+		i := int(r.First) - 1
+		if byUID {
+			i, _ = find(told, storage.UID(r.First))
+		}
+		for ; i < len(told) && (byUID && uint32(told[i].UID) <= r.Last || !byUID && uint32(i) < r.Last); i++ {
+			places = append(places, i)
+		}
+	}
+	return places
+}
+
+// fetchAnswer is the answer to one FETCH under way.
+type fetchAnswer struct {
+	s     *session
+	items []wire.FetchItem
+	view  *storage.View
+	uids  []storage.UID
+	place map[storage.UID]int // in told; nil when no content is read
+	seen  map[storage.UID]bool
+}
+
+// newFetchAnswer finds what is still there, and marks as seen what is about
+// to be read.
+func (s *session) newFetchAnswer(f wire.Fetch, places []int) (*fetchAnswer, error) {
+	v, err := s.look()
+	if err != nil {
+		return nil, err
+	}
+	a := &fetchAnswer{s: s, items: f.Items, view: v, place: make(map[storage.UID]int, len(places))}
+	var unseen []storage.UID
+	for _, i := range places {
+		uid := s.box.told[i].UID
+		j, ok := find(v.Messages, uid)
+		if !ok || uint64(v.Messages[j].ModSeq) <= f.ChangedSince {
+			continue
+		}
+		a.uids = append(a.uids, uid)
+		a.place[uid] = i
+		if v.Messages[j].Flags&storage.FlagSeen == 0 {
+			unseen = append(unseen, uid)
+		}
+	}
+	if len(unseen) == 0 || s.box.readOnly || !f.MarksSeen() {
+		return a, nil
+	}
+	return a, a.markSeen(unseen)
+}
+
+func (a *fetchAnswer) markSeen(unseen []storage.UID) error {
+	s := a.s
+	o, err := s.commit(storage.SetFlags{
+		Account: s.account, Mailbox: s.box.name, UIDs: unseen, Mode: storage.AddFlags, Flags: storage.FlagSeen,
+	})
+	if err != nil {
+		return err
+	}
+	a.seen = make(map[storage.UID]bool, len(o.Changed))
+	for _, uid := range o.Changed {
+		a.seen[uid] = true
+	}
+	a.view, err = s.look()
+	return err
+}
+
+func (a *fetchAnswer) write() error {
+	part, content := partFor(a.items)
+	if !content {
+		for _, uid := range a.uids {
+			if err := a.message(uid, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(a.uids) == 0 {
+		return nil
+	}
+	err := a.s.box.Read(a.s.ctx, a.uids, part, a.message)
+	if broken := a.s.writer().Err(); broken != nil {
+		return sourceFault(broken)
+	}
+	return fault(err)
+}
+
+// sourceFault tells a message that cannot be read from a client that cannot.
+func sourceFault(err error) error {
+	if source, ok := errors.AsType[wire.SourceError](err); ok {
+		return fault(source)
+	}
+	return err
+}
+
+// partFor tells what must be read for the items.
+func partFor(items []wire.FetchItem) (part storage.Part, content bool) {
+	part = storage.Header
+	for _, i := range items {
+		switch i.Item {
+		case wire.ItemEnvelope:
+			content = true
+		case wire.ItemBody, wire.ItemBodyStructure:
+			part, content = storage.Whole, true
+		case wire.ItemSection:
+			content = true
+			if !headerOnly(i.Section) {
+				part = storage.Whole
+			}
+		}
+	}
+	return part, content
+}
+
+// message writes the line of one message.
+func (a *fetchAnswer) message(uid storage.UID, content storage.Content) error {
+	j, ok := find(a.view.Messages, uid)
+	if !ok {
+		return nil
+	}
+	m := a.view.Messages[j]
+	out := a.s.writer()
+	out.Raw("* ")
+	out.Number(uint64(a.place[uid] + 1))
+	out.Raw(" FETCH (")
+	body := messageBody{content: content}
+	flags := false
+	for n, i := range a.items {
+		if n > 0 {
+			out.Raw(" ")
+		}
+		flags = flags || i.Item == wire.ItemFlags
+		if err := a.item(out, i, m, &body); err != nil {
+			return err
+		}
+	}
+	if a.seen[uid] && !flags {
+		out.Raw(" FLAGS ")
+		out.Flags(flagNames(m.Flags))
+	}
+	out.Raw(")\r\n")
+	return out.Err()
+}
+
+func (a *fetchAnswer) item(out *wire.Writer, i wire.FetchItem, m storage.Message, body *messageBody) error {
+	switch i.Item {
+	case wire.ItemUID:
+		out.Raw("UID ")
+		out.Number(uint64(m.UID))
+	case wire.ItemFlags:
+		out.Raw("FLAGS ")
+		out.Flags(flagNames(m.Flags))
+	case wire.ItemInternalDate:
+		out.Raw("INTERNALDATE ")
+		out.Date(m.Received)
+	case wire.ItemSize:
+		out.Raw("RFC822.SIZE ")
+		out.Number(uint64(m.Size))
+	case wire.ItemModSeq:
+		out.Raw("MODSEQ (")
+		out.Number(uint64(m.ModSeq))
+		out.Raw(")")
+	case wire.ItemSection:
+		return body.section(out, i)
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package imap
+
+import (
+	"errors"
+	"sort"
+
+	"github.com/emersion/go-imap/v2"
+
+	"barid/imap/wire"
+	"barid/storage"
+)
+
+// mailbox is the mailbox that a session has selected and what the client was
+// told of it.
+type mailbox struct {
+	storage.Mailbox // nil while none is selected
+	name            string
+	readOnly        bool
+	cancel          func() // ends the subscription; nil without one
+	validity        storage.UIDValidity
+	// told has one Message for each message sequence number that the client
+	// knows, with the flags and ModSeq that it knows. It is shared with a View
+	// as a rule; nobody writes to it.
+	told []storage.Message
+	// view is the View that told is equal to, nil when they differ.
+	view *storage.View
+}
+
+// find gives the place of uid in messages, or where it would be.
+func find(messages []storage.Message, uid storage.UID) (int, bool) {
+	i := sort.Search(len(messages), func(i int) bool { return messages[i].UID >= uid })
+	return i, i < len(messages) && messages[i].UID == uid
+}
+
+func lastUID(messages []storage.Message) storage.UID {
+	if len(messages) == 0 {
+		return 0
+	}
+	return messages[len(messages)-1].UID
+}
+
+// open opens a mailbox without telling anything of it.
+func (s *session) open(name string, readOnly bool) (*storage.View, error) {
+	box, err := s.sv.cfg.Store.Open(s.ctx, s.account, name)
+	if err != nil {
+		return nil, fault(err)
+	}
+	v, err := box.View(s.ctx)
+	if err != nil {
+		box.Close()
+		return nil, fault(err)
+	}
+	s.box = mailbox{Mailbox: box, name: name, readOnly: readOnly, validity: v.UIDValidity, told: v.Messages, view: v}
+	s.state = selected
+	return v, nil
+}
+
+// errGone: the selected mailbox was deleted or renamed. There is no answer for
+// that; the client is to begin anew.
+var errGone = errors.New("the selected mailbox is gone")
+
+// look gives the selected mailbox as it is now.
+func (s *session) look() (*storage.View, error) {
+	v, err := s.box.View(s.ctx)
+	if errors.Is(err, storage.ErrNoMailbox) || err == nil && v.UIDValidity != s.box.validity {
+		return nil, errGone
+	}
+	return v, fault(err)
+}
+
+// unselect closes the mailbox, if there is one.
+func (s *session) unselect() {
+	if s.box.Mailbox != nil {
+		if s.box.cancel != nil {
+			s.box.cancel()
+		}
+		s.box.Close()
+		s.box = mailbox{}
+		s.state = authenticated
+	}
+}
+
+func (s *session) selectBox(c *wire.Command) (string, error) { return s.selectAs(c, false) }
+func (s *session) examine(c *wire.Command) (string, error)   { return s.selectAs(c, true) }
+
+func (s *session) selectAs(c *wire.Command, readOnly bool) (string, error) {
+	c.SP()
+	name := c.Mailbox()
+	if c.More() {
+		c.SP()
+		c.List(func() { // (CONDSTORE), which changes nothing here
+			if c.Atom() != "CONDSTORE" {
+				c.Fail("Unknown SELECT parameter")
+			}
+		})
+	}
+	if err := c.End(); err != nil {
+		return noReply, err
+	}
+	s.unselect()
+	v, err := s.open(name, readOnly)
+	if err != nil {
+		return noReply, err
+	}
+	out := s.writer()
+	permanent := systemFlags
+	if readOnly {
+		permanent = nil
+	}
+	out.Raw("* FLAGS ")
+	out.Flags(systemFlags)
+	out.Raw("\r\n* OK [PERMANENTFLAGS ")
+	out.Flags(permanent)
+	out.Raw("] Flags permitted\r\n* ")
+	out.Number(uint64(len(v.Messages)))
+	out.Raw(" EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY ")
+	out.Number(uint64(v.UIDValidity))
+	out.Raw("] UIDs valid\r\n* OK [UIDNEXT ")
+	out.Number(uint64(v.UIDNext))
+	out.Raw("] Predicted next UID\r\n")
+	if readOnly {
+		return "OK [READ-ONLY] Examine completed", nil
+	}
+	return "OK [READ-WRITE] Select completed", nil
+}
+
+func (s *session) closeBox(c *wire.Command) (string, error) {
+	if err := c.End(); err != nil {
+		return noReply, err
+	}
+	if !s.box.readOnly {
+		if err := s.expungeDeleted(nil); err != nil {
+			return noReply, err
+		}
+	}
+	s.unselect()
+	return "OK Close completed", nil
+}
+
+// expungeDeleted removes the messages that have the flag for it, of all or
+// of those that only says.
+func (s *session) expungeDeleted(only func(storage.UID) bool) error {
+	v, err := s.look()
+	if err != nil {
+		return err
+	}
+	var uids []storage.UID
+	for _, m := range v.Messages {
+		if m.Flags&storage.FlagDeleted != 0 && (only == nil || only(m.UID)) {
+			uids = append(uids, m.UID)
+		}
+	}
+	if len(uids) == 0 {
+		return nil
+	}
+	_, err = s.commit(storage.Expunge{Account: s.account, Mailbox: s.box.name, UIDs: uids, OnlyDeleted: true})
+	return err
+}
+
+// The flags there are. Keywords are not kept.
+var systemFlags = []imap.Flag{imap.FlagAnswered, imap.FlagFlagged, imap.FlagDeleted, imap.FlagSeen, imap.FlagDraft}
+
+var flagBits = map[string]storage.Flags{
+	`\answered`: storage.FlagAnswered, `\flagged`: storage.FlagFlagged, `\deleted`: storage.FlagDeleted,
+	`\seen`: storage.FlagSeen, `\draft`: storage.FlagDraft,
+}

@@ -1,0 +1,191 @@
+package imap
+
+import (
+	"bytes"
+	"strings"
+
+	"barid/imap/wire"
+	"barid/storage"
+)
+
+// deviceToken is the one entry that clients may set.
+const deviceToken = "/private/devicetoken"
+
+const (
+	maxEntries   = 50
+	maxTokenSize = 4096
+)
+
+// getMetadata answers GETMETADATA (RFC 5464). Entries without a value are
+// left out; without any there is no untagged line.
+func (s *session) getMetadata(c *wire.Command) (string, error) {
+	c.SP()
+	maxSize := uint64(1 << 62)
+	options := func() {
+		c.List(func() {
+			switch strings.ToUpper(c.Atom()) {
+			case "MAXSIZE":
+				c.SP()
+				maxSize = c.Number64()
+			case "DEPTH": // there is nothing below any entry
+				c.SP()
+				c.Atom()
+			default:
+				c.Fail("Unknown GETMETADATA option")
+			}
+		})
+	}
+	if c.Next('(') {
+		options()
+		c.SP()
+	}
+	mailbox := c.Mailbox()
+	c.SP()
+	var names []string
+	entries := func() { names = append(names, strings.ToLower(c.AString())) }
+	if c.Next('(') {
+		// Some put the options behind the mailbox.
+		c.List(func() {
+			if c.Next('/') || c.Next('"') || c.Next('{') {
+				entries()
+				return
+			}
+			switch strings.ToUpper(c.Atom()) {
+			case "MAXSIZE":
+				c.SP()
+				maxSize = c.Number64()
+			case "DEPTH":
+				c.SP()
+				c.Atom()
+			default:
+				c.Fail("Entry expected")
+			}
+		})
+		if len(names) == 0 && c.More() {
+			c.SP()
+			if c.Next('(') {
+				c.List(entries)
+			} else {
+				entries()
+			}
+		}
+	} else {
+		entries()
+	}
+	if len(names) > maxEntries {
+		c.Fail("Too many entries")
+	}
+	if err := c.End(); err != nil {
+		return noReply, err
+	}
+	return s.metadataLine(mailbox, names, maxSize)
+}
+
+// metadataLine writes the values as literals: clients do not take
+// backslashes off quoted strings.
+func (s *session) metadataLine(mailbox string, names []string, maxSize uint64) (string, error) {
+	out := s.writer()
+	open, long := false, uint64(0)
+	for _, name := range names {
+		value, ok, err := s.entry(mailbox, name)
+		if err != nil {
+			return noReply, err
+		}
+		if !ok {
+			continue
+		}
+		if n := uint64(len(value)); n > maxSize {
+			long = max(long, n)
+			continue
+		}
+		if open {
+			out.Raw(" ")
+		} else {
+			out.Raw("* METADATA ")
+			out.AString(mailbox)
+			out.Raw(" (")
+			open = true
+		}
+		out.AString(name)
+		out.Raw(" ")
+		out.LiteralString(string(value))
+	}
+	if open {
+		out.Raw(")\r\n")
+	}
+	if long > 0 {
+		return "OK [METADATA LONGENTRIES " + number(long) + "] Getmetadata completed", nil
+	}
+	return "OK Getmetadata completed", nil
+}
+
+// entry gives the value of one entry.
+func (s *session) entry(mailbox, name string) (value []byte, ok bool, err error) {
+	if mailbox == "" && strings.HasPrefix(name, "/shared/") {
+		if s.sv.cfg.Annotations == nil {
+			return nil, false, nil
+		}
+		value, ok = s.sv.cfg.Annotations(s.ctx, name)
+		return value, ok, nil
+	}
+	if mailbox == "" || name != deviceToken {
+		return nil, false, nil
+	}
+	entries, err := s.sv.cfg.Store.Entries(s.ctx, s.account, "") // a token belongs to the account
+	if err != nil {
+		return nil, false, fault(err)
+	}
+	var tokens [][]byte
+	for _, e := range entries {
+		if e.Name == name {
+			tokens = append(tokens, e.Value)
+		}
+	}
+	return bytes.Join(tokens, []byte(" ")), len(tokens) > 0, nil
+}
+
+// setMetadata answers SETMETADATA. Only tokens of devices can be set.
+func (s *session) setMetadata(c *wire.Command) (string, error) {
+	c.SP()
+	mailbox := c.Mailbox()
+	c.SP()
+	type pair struct {
+		name, value string
+		set         bool
+	}
+	var pairs []pair
+	c.List(func() {
+		p := pair{name: strings.ToLower(c.AString())}
+		c.SP()
+		p.value, p.set = c.NString()
+		if pairs = append(pairs, p); len(pairs) > maxEntries {
+			c.Fail("Too many entries")
+		}
+	})
+	if len(pairs) == 0 {
+		c.Fail("No entry")
+	}
+	if err := c.End(); err != nil {
+		return noReply, err
+	}
+	for _, p := range pairs {
+		switch {
+		case mailbox == "" || p.name != deviceToken:
+			return noReply, refusal("[NOPERM] This entry cannot be set")
+		case len(p.value) > maxTokenSize:
+			return noReply, refusal("[METADATA MAXSIZE 4096] Value too long")
+		case strings.ContainsAny(p.value, "\r\n "):
+			return noReply, refusal("[CANNOT] No device token")
+		}
+	}
+	for _, p := range pairs {
+		if !p.set || p.value == "" {
+			continue // as the reference does: a token leaves by age
+		}
+		op := storage.SetEntry{Account: s.account, Mailbox: mailbox, Name: p.name, Value: []byte(p.value)}
+		if _, err := s.commit(op); err != nil {
+			return noReply, err
+		}
+	}
+	return "OK Setmetadata completed", nil
+}

@@ -1,0 +1,307 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"barid/imap/wire"
+	"barid/internal/netserve"
+	"barid/storage"
+)
+
+// Bounds in time. A client reads slowly while it decrypts, so a write may
+// stall for long; RFC 9051 section 5.4 wants half an hour of patience.
+const (
+	loginTime    = 3 * time.Minute // from connect to login
+	silentLogin  = time.Minute
+	silentAfter  = 31 * time.Minute
+	silentUpload = time.Minute
+	uploadFloor  = 500 // octets per second of an APPEND
+	stall        = 3 * time.Minute
+	refusalDelay = 2 * time.Second
+)
+
+// Bounds of misbehaviour: logins refused, commands that are none.
+const (
+	maxRefusals = 3
+	maxBad      = 30
+)
+
+// Limits of a command before and after login.
+var (
+	limitsBefore = wire.Limits{Line: 8 << 10, Literal: 4 << 10, Total: 16 << 10, Tokens: 64}
+	limitsAfter  = wire.Limits{Line: 64 << 10, Literal: 64 << 10, Total: 128 << 10, Tokens: 4000}
+)
+
+// state is what a client has reached; the values are bits so that a command
+// can name several.
+type state uint8
+
+const (
+	notAuthenticated state = 1 << iota
+	authenticated
+	selected
+
+	anyState = notAuthenticated | authenticated | selected
+	loggedIn = authenticated | selected
+)
+
+// session is one connection. Its goroutines: the one of run, which only
+// waits; while the client has something to say, a worker, which alone reads,
+// and holds mu from the end of a command's first line to the end of its
+// answer; and short ones that a bell, a timer or the end of the server
+// starts, which take mu.
+type session struct {
+	sv     *Server
+	conn   *netserve.Conn
+	ctx    context.Context // never ends
+	member member
+	wait   link // guarded by its queue
+
+	working  sync.WaitGroup // the worker
+	others   sync.WaitGroup // the short goroutines
+	idling   atomic.Bool    // written under mu
+	rung     atomic.Bool    // a short goroutine is under way for the bell
+	draining atomic.Bool
+	over     atomic.Bool // nothing more is read or said
+
+	// The worker's own, and run's between two workers.
+	in   *wire.Reader // nil while nothing is to be read
+	held bool         // a refused login waits for its answer
+
+	mu  sync.Mutex   // guards the fields below
+	out *wire.Writer // nil while nothing is to be written
+	// clear allows a login without TLS.
+	clear    bool
+	state    state
+	asked    bool   // asked for CAPABILITY, or logged in by AUTHENTICATE
+	deltaID  bool   // said ID "Delta Chat"
+	refusals uint8  // logins refused so far
+	bad      uint8  // commands that were none
+	tag      string // of the IDLE or the refused login under way
+
+	account   storage.Account
+	clientKey uint64
+	box       mailbox
+}
+
+// run serves the connection to its end.
+func (s *session) run() {
+	s.state = notAuthenticated
+	s.conn.SetPace(netserve.Pace{Silence: silentLogin, Stall: silentLogin})
+	s.sv.logins.join(s)
+	s.work((*session).greet)
+	for !s.over.Load() {
+		if s.held {
+			s.hold()
+			s.work((*session).refuse)
+			continue
+		}
+		err := s.conn.WaitReadable()
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			s.work((*session).silent)
+		case err != nil:
+			s.over.Store(true)
+		default:
+			s.work((*session).serve)
+		}
+	}
+	s.end()
+}
+
+// end undoes what the session did to others and waits for its goroutines.
+func (s *session) end() {
+	s.conn.Stream().Close() // says goodbye in TLS, too
+	s.mu.Lock()
+	if s.state == notAuthenticated {
+		s.sv.logins.leave(s)
+	}
+	s.leaveIdle()
+	s.unselect()
+	s.sv.perClient.leave(s.clientKey)
+	s.mu.Unlock()
+	s.sv.groups.leave(s)
+	s.others.Wait()
+}
+
+// work runs one phase on a goroutine of its own, whose stack may grow and
+// is then thrown away, and waits for it.
+func (s *session) work(phase func(*session)) {
+	s.working.Add(1)
+	go s.worker(phase)
+	s.working.Wait()
+}
+
+func (s *session) worker(phase func(*session)) {
+	defer s.working.Done()
+	defer s.caught()
+	phase(s)
+}
+
+// caught is deferred: a panic, a fault of ours, costs this connection and
+// not all of them.
+func (s *session) caught() {
+	if fault := recover(); fault != nil {
+		s.over.Store(true)
+		s.conn.Close()
+		s.sv.failures.Inc()
+		s.sv.log.Error("panic in a session", "fault", fmt.Sprint(fault), "stack", string(debug.Stack()))
+	}
+}
+
+// locked runs f under the lock and writes what it has to say. The connection
+// is over when that cannot be written.
+func (s *session) locked(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+	s.flush()
+}
+
+// writer gives the writer, with memory from the pool.
+func (s *session) writer() *wire.Writer {
+	if s.out == nil {
+		s.out = s.sv.writers.Get().(*wire.Writer)
+		s.out.Reset(s.conn.Stream())
+	}
+	return s.out
+}
+
+// flush writes what was collected and gives the memory back.
+func (s *session) flush() {
+	if s.out == nil {
+		return
+	}
+	err := s.out.Flush()
+	s.out.Reset(nil)
+	s.sv.writers.Put(s.out)
+	s.out = nil
+	if err != nil && !s.over.Load() {
+		s.lost(err)
+	}
+}
+
+// takeReader gets the reader's memory, unless it is here.
+func (s *session) takeReader() {
+	if s.in == nil {
+		s.in = s.sv.readers.Get().(*wire.Reader)
+		s.in.Reset(s.conn.Stream())
+	}
+}
+
+// releaseReader gives the memory back when nothing is in it.
+func (s *session) releaseReader() {
+	if s.in == nil || s.in.Buffered() > 0 || s.in.MayHide() {
+		return
+	}
+	s.in.Reset(nil)
+	s.sv.readers.Put(s.in)
+	s.in = nil
+}
+
+// serve takes what the client sent, until nothing of it is left.
+func (s *session) serve() {
+	for !s.over.Load() && !s.held {
+		s.takeReader()
+		err := s.in.Await(limitsAfter.Line) // not under the lock: it may last
+		s.locked(func() { s.step(err) })
+		if s.over.Load() || s.held || s.in == nil {
+			break
+		}
+		if s.in.Buffered() == 0 && !s.in.MayHide() && !s.conn.Buffered() {
+			break
+		}
+	}
+	if s.in != nil {
+		s.releaseReader()
+	}
+}
+
+// step takes one line, and the rest of the command that it begins.
+func (s *session) step(err error) {
+	switch {
+	case err != nil:
+		s.broken(err)
+	case s.idling.Load():
+		s.idleLine()
+	default:
+		s.command()
+	}
+	if s.draining.Load() && !s.over.Load() && !s.held {
+		s.bye("Server is going away")
+	}
+}
+
+// ask invites the client to send its literal.
+func (s *session) ask() error {
+	s.writer().Raw("+ OK\r\n")
+	return s.writer().Flush()
+}
+
+// lost ends a connection that cannot be read or written any more.
+func (s *session) lost(err error) {
+	s.over.Store(true)
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		s.sv.log.Debug("connection lost", "account", s.account.Address, slog.String("kind", errorKind(err)))
+	}
+}
+
+// errorKind names an error without quoting it: network errors carry
+// addresses.
+func errorKind(err error) string {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "timeout"
+	case errors.Is(err, wire.ErrLine), errors.Is(err, wire.ErrLiteral):
+		return "protocol"
+	}
+	return "network"
+}
+
+// bye says why the connection ends, and ends it.
+func (s *session) bye(why string) {
+	if s.over.Load() {
+		return
+	}
+	out := s.writer()
+	out.Raw("* BYE ")
+	out.Text(why)
+	out.EOL()
+	s.over.Store(true)
+}
+
+// silent ends a connection whose client said nothing for too long.
+func (s *session) silent() { s.locked(func() { s.bye("Disconnected for inactivity") }) }
+
+// tooLate ends a connection that never logged in. It is called under the
+// lock of a queue.
+func (s *session) tooLate() {
+	s.others.Add(1)
+	go func() {
+		defer s.others.Done()
+		s.conn.Close()
+	}()
+}
+
+// drain tells the session to end: now when it waits, else after the command
+// that is under way. It is called under the lock of the groups.
+func (s *session) drain() {
+	s.draining.Store(true)
+	s.others.Add(1)
+	go func() {
+		defer s.others.Done()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.conn.Stream().Write([]byte("* BYE Server is going away\r\n"))
+		s.conn.Close()
+	}()
+}
