@@ -17,7 +17,8 @@ var rows = [][]string{
 	{"internal/app"},
 	{"imap", "imap/push", "smtp/submit", "smtp/receive", "smtp/transmit", "storage/expiry", "storage/cmdeploy", "web"},
 	{"storage/local", "storage/storetest", "smtp/filter", "smtp/queue", "smtp/notify", "smtp/wire", "relay", "relay/derp", "turn", "acme"},
-	{"storage", "smtp/header", "dkim", "storage/maildir", "storage/metadata", "imap/wire", "relay/wire"},
+	{"smtp/header", "dkim", "storage/maildir", "storage/metadata", "imap/wire", "relay/wire"},
+	{"storage"}, // words, as smtp is: the rooms above speak them
 	{"smtp"},
 	{"internal/..."},
 }
