@@ -127,23 +127,48 @@ func TestABrokenPairLeavesTheOneBefore(t *testing.T) {
 	wantIDs(t, s)
 }
 
+// A file that was away for a while and is the same again is no fault any more.
+func TestAFileThatCameBackIsFine(t *testing.T) {
+	now := &clock{now: time.Now().Add(time.Hour)}
+	cfg := put(t, t.TempDir(), issue{names: allNames, from: now.now.AddDate(0, 0, -1), to: now.now.AddDate(0, 0, 89)})
+	cfg.Now = now.Now
+	s := open(t, cfg)
+	if err := os.Rename(cfg.KeyFile, cfg.KeyFile+".away"); err != nil {
+		t.Fatal(err)
+	}
+	now.add(time.Second)
+	wantIDs(t, s, "tls.files-broken")
+	if err := os.Rename(cfg.KeyFile+".away", cfg.KeyFile); err != nil {
+		t.Fatal(err)
+	}
+	now.add(time.Second)
+	wantIDs(t, s)
+}
+
 // A file that was written twice within one tick of the clock, to the same
 // length, is read again.
 func TestAFileOfTheSameAgeAndSizeIsReadAgain(t *testing.T) {
 	dir := t.TempDir()
 	cfg := put(t, dir, issue{names: allNames})
+	pad := func(text []byte) []byte { return append(text, bytes.Repeat([]byte("\n"), 4000-len(text))...) }
+	replace(t, cfg.CertFile, pad([]byte(mustRead(t, cfg.CertFile))))
+	replace(t, cfg.KeyFile, pad([]byte(mustRead(t, cfg.KeyFile))))
 	now := &clock{now: time.Now()}
 	cfg.Now = now.Now
 	s := open(t, cfg)
-	info, err := os.Stat(cfg.CertFile)
+	cert, err := os.Stat(cfg.CertFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	chain, key := issue{names: allNames}.make(t)
-	os.WriteFile(cfg.CertFile, chain, 0o600)
-	os.WriteFile(cfg.KeyFile, key, 0o600)
-	os.Chtimes(cfg.CertFile, info.ModTime(), info.ModTime())
-	os.Chtimes(cfg.KeyFile, info.ModTime(), info.ModTime())
+	keyInfo, err := os.Stat(cfg.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(cfg.CertFile, pad(chain), 0o600)
+	os.WriteFile(cfg.KeyFile, pad(key), 0o600)
+	os.Chtimes(cfg.CertFile, cert.ModTime(), cert.ModTime())
+	os.Chtimes(cfg.KeyFile, keyInfo.ModTime(), keyInfo.ModTime())
 	first := s.current.Load()
 	now.add(time.Second)
 	if leaf(t, s).Equal(first.Leaf) {
