@@ -54,6 +54,7 @@ const demoPort = 10025
 func Demo(dataDir string) (*Config, error) {
 	c := Default("_demo.test")
 	c.DataDir = dataDir
+	c.Log.Level = "warn" // the invites stay on the screen
 	port := demoPort
 	for _, addrs := range []*[]string{
 		&c.Listen.Submissions, &c.Listen.Submission, &c.Listen.IMAPS, &c.Listen.IMAP, &c.Listen.HTTPS, &c.Listen.HTTP,
