@@ -43,7 +43,7 @@ type Config struct {
 	SegmentSize int64
 	// NoSync leaves the flushes out: what is acknowledged survives a crash of
 	// the process, not of the machine. After that a log may end early, which
-	// is no error then.
+	// is no error then, and lost numbers are given out again.
 	NoSync bool
 	Logger *slog.Logger // nil discards
 }
@@ -140,8 +140,8 @@ func (j *Journal) open(segments []*segment, replay func(Seq, []byte) error) (err
 	if err != nil {
 		return err
 	}
-	if r.skipped > 0 {
-		j.cfg.Logger.Warn("journal ends early: it was written without sync", "last", r.next-1, "segments_lost", r.skipped)
+	if err := j.giveUp(r.skipped); err != nil {
+		return err
 	}
 	j.last, j.durab = r.next-1, r.next-1
 	for _, s := range segments {
@@ -153,6 +153,23 @@ func (j *Journal) open(segments []*segment, replay func(Seq, []byte) error) (err
 	j.live = live
 	j.release(free)
 	j.release(j.takeTrimmed(j.mark.trimmed))
+	return nil
+}
+
+// giveUp removes segments behind a gap, for good: their numbers are given out
+// again.
+func (j *Journal) giveUp(segments []*segment) error {
+	for _, s := range segments {
+		j.cfg.Logger.Warn("journal written without sync lost records: what came after them goes too", "segment", s.name)
+		if err := errors.Join(s.file.Close(), j.cfg.FS.Remove(s.name)); err != nil {
+			return fmt.Errorf("remove %s: %w", s.name, err)
+		}
+	}
+	if len(segments) > 0 {
+		if err := j.cfg.FS.SyncDir(j.cfg.Dir); err != nil {
+			return fmt.Errorf("flush %s: %w", j.cfg.Dir, err)
+		}
+	}
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand"
 	"slices"
 	"sync"
 	"syscall"
@@ -226,7 +225,7 @@ func TestAFailedFlushIsTheEndOfWriting(t *testing.T) {
 		fs := faultfs.New()
 		j, _ := open(t, fs)
 		first := add(t, j, record(1, 100))
-		waitForSpare(t, fs)
+		j.Idle()
 		n := fs.Ops() + 1
 		if kind == faultfs.Datasync {
 			n++
@@ -261,23 +260,3 @@ func TestAFailedFlushIsTheEndOfWriting(t *testing.T) {
 		}
 	}
 }
-
-// waitForSpare waits until the disk is idle: making the spare segment ends
-// with a SyncDir.
-func waitForSpare(t *testing.T, fs *faultfs.FS) {
-	t.Helper()
-	for {
-		log := fs.Log()
-		creates, last := 0, 0
-		for i, op := range log {
-			if op.Kind == faultfs.Create && op.Name != "journal/mark.new" {
-				creates, last = creates+1, i
-			}
-		}
-		if creates >= 2 && slices.ContainsFunc(log[last:], func(op faultfs.Op) bool { return op.Kind == faultfs.SyncDir }) {
-			return
-		}
-	}
-}
-
-var _ = rand.Int

@@ -15,8 +15,8 @@ type replayer struct {
 	mayLack bool                           // the log was written without flushes
 	give    func(Seq, []byte, int64) error // a record and what it takes in the log
 
-	next    Seq // the number expected
-	skipped int // segments given up
+	next    Seq        // the number expected
+	skipped []*segment // given up, as there is a gap before them
 	buf     []byte
 }
 
@@ -43,7 +43,9 @@ func (r *replayer) run(segments []*segment) (live, free []*segment, err error) {
 	for i, s := range live {
 		if s.first != r.next {
 			if r.mayLack {
-				return live[:i], slices.Concat(blank, bad, used[:start], live[i:]), r.skip(live[i:])
+				r.skipped = live[i:]
+				r.next = max(r.next, r.trimmed+1)
+				return live[:i:i], slices.Concat(blank, bad, used[:start]), nil
 			}
 			return nil, nil, fmt.Errorf("%w: %s begins with record %d, but record %d is missing", ErrCorrupt, s.name, s.first, r.next)
 		}
@@ -82,25 +84,6 @@ func (r *replayer) sort(segments []*segment) (used, blank, bad []*segment, err e
 	}
 	slices.SortFunc(used, func(a, b *segment) int { return cmp.Compare(a.generation, b.generation) })
 	return used, blank, bad, nil
-}
-
-// skip gives up segments behind a gap, but their numbers are not used again.
-func (r *replayer) skip(segments []*segment) error {
-	r.next = max(r.next, r.trimmed+1)
-	for _, s := range segments {
-		for in := r.reader(s); ; {
-			h, _, ok, err := in.next()
-			if err != nil {
-				return fmt.Errorf("read %s: %w", s.name, err)
-			}
-			if !ok || h.generation != s.generation {
-				break
-			}
-			r.next = max(r.next, h.seq+1)
-		}
-	}
-	r.skipped = len(segments)
-	return nil
 }
 
 func (r *replayer) reader(s *segment) *recordReader {
