@@ -126,7 +126,8 @@ func (a *acceptor) spoken(c *Conn) {
 
 // end closes a connection and forgets it.
 func (a *acceptor) end(c *Conn) {
-	c.Stream().Close()
+	c.discard()
+	c.Stream().Close() // with TLS, a goodbye goes out
 	c.Close()
 	a.s.forget(c)
 	a.s.work.Done()

@@ -94,6 +94,33 @@ func (c *Conn) Close() error {
 	return private(c.Conn.Close())
 }
 
+// CloseWrite tells the peer that nothing more comes, and leaves the other
+// direction open; errors.ErrUnsupported where the connection has no such thing.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return private(half.CloseWrite())
+	}
+	return errors.ErrUnsupported
+}
+
+// discard throws away what the peer has sent and nobody read. A socket closed
+// with such octets in it is reset, and a reset may overtake our last words.
+func (c *Conn) discard() {
+	if !c.descriptor() {
+		return
+	}
+	c.SetPace(Pace{})
+	c.SetReadDeadline(time.Time{})
+	for range 16 { // who sends on and on is reset
+		c.fillErr = nil
+		err := c.raw.Read(func(fd uintptr) bool { c.tryFill(fd); return true })
+		if err != nil || c.buf == nil {
+			return
+		}
+		c.release()
+	}
+}
+
 // whenClosed gives a channel that is closed with the connection.
 func (c *Conn) whenClosed() <-chan struct{} {
 	c.mu.Lock()

@@ -50,6 +50,41 @@ func TestClearAndTLSListenersServe(t *testing.T) {
 	wantEcho(t, dialTLS(t, secure, coreTLS()))
 }
 
+// The last words arrive though the peer said more than anybody read.
+func TestLastWordsAreNotLostInAReset(t *testing.T) {
+	s := drained(t, Config{})
+	hear := make(chan struct{})
+	addr := listen(t, s, Listener{Handler: HandlerFunc(func(_ context.Context, c *Conn) {
+		c.WaitReadable()
+		<-hear
+		io.WriteString(c, "421 4.7.0 Enough\r\n")
+	})})
+	c := dial(t, addr)
+	c.Write(make([]byte, 100<<10))
+	close(hear)
+	if got, err := io.ReadAll(c); string(got) != "421 4.7.0 Enough\r\n" || err != nil {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+func TestStartTLSOnAClearListener(t *testing.T) {
+	s := drained(t, Config{})
+	cfg := serverTLS(t)
+	addr := listen(t, s, Listener{Handler: HandlerFunc(func(ctx context.Context, c *Conn) {
+		io.ReadFull(c, make([]byte, 10))
+		io.WriteString(c, "220 Go\r\n")
+		if err := c.StartTLS(ctx, cfg); err != nil {
+			t.Error(err)
+			return
+		}
+		echo(ctx, c)
+	})})
+	c := dial(t, addr)
+	io.WriteString(c, "STARTTLS\r\n")
+	io.ReadFull(c, make([]byte, 8))
+	wantEcho(t, tls.Client(c, coreTLS()))
+}
+
 // A fault of ours in one connection is logged with its stack, and the others
 // go on.
 func TestPanicEndsOneConnection(t *testing.T) {
