@@ -47,7 +47,8 @@ func (d *dialogue) Auth(mechanism string) (sasl.Server, error) {
 // login asks the Session. Success is returned as the Reply, too: the library
 // has a text of its own for it, and what it remembers about it we remember
 // ourselves.
-func (d *dialogue) login(name string, password storage.Password) error {
+func (d *dialogue) login(name string, password storage.Password) (err error) {
+	defer d.rescue("auth", &err, lib(replyPanic))
 	if d.ended() {
 		return lib(replyEnded)
 	}

@@ -16,15 +16,16 @@ import (
 // (text line); RFC 5322 section 2.1 forbids bare CR and LF, and a NUL would
 // break the IMAP literal it is later sent in.
 type content struct {
-	r        io.Reader
-	complete func() bool // does the end of r mean the end of the content?
-	left     int64       // octets that may still come
-	line     int         // octets of the present line, its end not counted
-	longest  int
-	cr       bool // the last octet was CR
-	verdict  *smtp.Reply
-	err      error // what ended it; io.EOF when whole
-	broken   bool  // the connection failed, so nothing after it may count
+	r       io.Reader
+	cut     func() bool // does r end before the content does?
+	stray   func() bool // was there a bare CR that r did not give?
+	left    int64       // octets that may still come
+	line    int         // octets of the present line, its end not counted
+	longest int
+	cr      bool // the last octet was CR
+	verdict *smtp.Reply
+	err     error // what ended it; io.EOF when whole
+	broken  bool  // the connection failed, so nothing after it may count
 }
 
 func (c *content) Read(p []byte) (int, error) {
@@ -40,14 +41,12 @@ func (c *content) Read(p []byte) (int, error) {
 	}
 	switch {
 	case err == nil:
-	case err == io.EOF && !c.complete():
+	case err == io.EOF && c.cut():
 		c.err, c.broken = io.ErrUnexpectedEOF, true
-	case err == io.EOF && c.cr:
+	case err == io.EOF && (c.cr || c.stray()):
 		c.refuse(replyOctets)
 	case errors.Is(err, gosmtp.ErrTooLongLine):
-		// The library reads no further, whatever the line is part of.
 		c.refuse(replyLongLine)
-		c.broken = true
 	case err == io.EOF:
 		c.err = io.EOF
 	default:

@@ -30,18 +30,17 @@ func (d *dialogue) Data(r io.Reader) error {
 	}
 	d.nc.SetPace(netserve.Pace{Silence: dataSilence, Floor: dataFloor, Stall: stall})
 	defer d.nc.SetPace(d.commandPace())
-	c := &content{r: r, left: d.srv.cfg.MaxMessageSize, longest: d.srv.cfg.MaxLine, complete: func() bool { return true }}
-	if chunked {
-		c.complete = func() bool { return d.ear.chunk == 0 }
+	c := &content{
+		r: r, left: d.srv.cfg.MaxMessageSize, longest: d.srv.cfg.MaxLine,
+		cut:   func() bool { return chunked && d.ear.chunk > 0 },
+		stray: func() bool { return !chunked && d.ear.stray },
 	}
 	reply := d.take(c)
 	switch {
-	case c.verdict != nil && c.broken:
-		d.hangUp()
 	case c.broken:
 		d.kill()
-	case !chunked && !d.drop(r):
-		d.kill()
+	case !chunked:
+		d.drop(r)
 	}
 	return lib(reply)
 }
@@ -54,7 +53,7 @@ func (d *dialogue) take(c *content) *smtp.Reply {
 	if rcpts == 0 {
 		return replyNoRcpt
 	}
-	reply, err := d.sess.Data(d.ctx, c)
+	reply, err := d.ask(c)
 	switch {
 	case c.verdict != nil:
 		return c.verdict
@@ -77,12 +76,23 @@ func (d *dialogue) take(c *content) *smtp.Reply {
 	return reply
 }
 
+// ask is Session.Data, kept from taking the process down.
+func (d *dialogue) ask(c *content) (reply *smtp.Reply, err error) {
+	defer d.rescue("data", &err, replyPanic)
+	return d.sess.Data(d.ctx, c)
+}
+
 // drop reads what is left of content that nobody wants, so that the peer
-// hears the reply. It gives up on a peer that sends on and on.
-func (d *dialogue) drop(r io.Reader) bool {
+// hears the reply. It gives up on one that sends on and on.
+func (d *dialogue) drop(r io.Reader) {
 	bound := 4*d.srv.cfg.MaxMessageSize + 1<<20
-	n, err := io.CopyN(io.Discard, r, bound)
-	return n < bound && err == io.EOF
+	switch n, err := io.CopyN(io.Discard, r, bound); {
+	case errors.Is(err, gosmtp.ErrTooLongLine):
+		// The library reads no further and ends the connection, after the reply.
+		d.hangUp()
+	case err != io.EOF || n == bound:
+		d.kill()
+	}
 }
 
 // peek reads the first octets of a pipe, at most a buffer full.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -183,6 +184,16 @@ func (d *dialogue) answer(what string, err error) error {
 	return d.refused(r)
 }
 
+// rescue, deferred, turns a panic of a Session into the end of this one
+// connection, and into the error given.
+func (d *dialogue) rescue(what string, err *error, reply error) {
+	if cause := recover(); cause != nil {
+		d.log().Error("smtp: panic in "+what, "cause", cause, "stack", string(debug.Stack()))
+		d.hangUp()
+		*err = reply
+	}
+}
+
 // NewSession is called at EHLO: the first, and the first after STARTTLS.
 func (d *dialogue) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
 	if d.ended() {
@@ -201,7 +212,8 @@ func (d *dialogue) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
 }
 
 // Mail begins a transaction. One that is open ends, as RSET would end it.
-func (d *dialogue) Mail(from string, opts *gosmtp.MailOptions) error {
+func (d *dialogue) Mail(from string, opts *gosmtp.MailOptions) (err error) {
+	defer d.rescue("mail", &err, lib(replyPanic))
 	switch {
 	case d.ended():
 		return lib(replyEnded)
@@ -252,7 +264,8 @@ func (d *dialogue) lost() error {
 }
 
 // Rcpt adds a recipient.
-func (d *dialogue) Rcpt(to string, _ *gosmtp.RcptOptions) error {
+func (d *dialogue) Rcpt(to string, _ *gosmtp.RcptOptions) (err error) {
+	defer d.rescue("rcpt", &err, lib(replyPanic))
 	if d.ended() {
 		return lib(replyEnded)
 	}

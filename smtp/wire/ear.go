@@ -23,6 +23,7 @@ type ear struct {
 	pending []byte                      // from the peer, not yet a command
 	chunk   int64                       // octets of a BDAT chunk to come
 	body    *bodyEnd                    // not nil within DATA
+	stray   bool                        // the last DATA had a CR that the library swallowed
 	out     []byte                      // a reply line that came in pieces
 	shaking bool                        // TLS is about to start
 	onShake func(failed bool)           // how it went
@@ -50,7 +51,8 @@ func (e *ear) heard(p []byte) {
 	if e.body != nil {
 		n := e.body.find(p)
 		p = p[n:]
-		if *e.body != bodyFound {
+		e.stray = e.body.stray
+		if e.body.state != bodyFound {
 			return
 		}
 		e.body = nil
@@ -126,10 +128,17 @@ func chunkSize(line string) int64 {
 // bodyEnd finds the end of DATA: CRLF "." CRLF and nothing else (RFC 5321
 // section 4.1.1.4). It takes the very steps that the library takes, or the
 // two would disagree on what follows.
-type bodyEnd int
+type bodyEnd struct {
+	state bodyState
+	// stray is set when the library swallowed a bare CR behind a dot, so that
+	// what it gave us is not what was sent.
+	stray bool
+}
+
+type bodyState int
 
 const (
-	beginLine bodyEnd = iota
+	beginLine bodyState = iota
 	afterDot
 	afterDotCR
 	afterCR
@@ -141,19 +150,20 @@ const (
 func (b *bodyEnd) find(p []byte) int {
 	for i, c := range p {
 		switch {
-		case *b == beginLine && c == '.':
-			*b = afterDot
-		case *b == beginLine && c == '\r', *b == inLine && c == '\r':
-			*b = afterCR
-		case *b == afterDot && c == '\r':
-			*b = afterDotCR
-		case *b == afterDotCR && c == '\n':
-			*b = bodyFound
+		case b.state == beginLine && c == '.':
+			b.state = afterDot
+		case b.state == beginLine && c == '\r', b.state == inLine && c == '\r':
+			b.state = afterCR
+		case b.state == afterDot && c == '\r':
+			b.state = afterDotCR
+		case b.state == afterDotCR && c == '\n':
+			b.state = bodyFound
 			return i + 1
-		case *b == afterCR && c == '\n':
-			*b = beginLine
+		case b.state == afterCR && c == '\n':
+			b.state = beginLine
 		default:
-			*b = inLine
+			b.stray = b.stray || b.state == afterDotCR
+			b.state = inLine
 		}
 	}
 	return len(p)

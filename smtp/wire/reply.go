@@ -29,6 +29,7 @@ var (
 	replyLongLine      = smtp.NewReply(554, "5.6.0", "Message contains a line that is too long")
 	replyDrain         = smtp.NewReply(421, "4.3.2", "Shutting down, try again")
 	replyEnded         = smtp.NewReply(421, "4.4.2", "Connection is ending")
+	replyPanic         = smtp.NewReply(421, "4.3.0", "Local error, try again later")
 	replyManyErrors    = smtp.NewReply(421, "4.7.0", "Error: too many errors")
 	replyManyCommands  = smtp.NewReply(421, "4.7.0", "Error: too many commands")
 	replyForeign       = smtp.NewReply(221, "2.7.0", "Error: I can break rules, too. Goodbye.")

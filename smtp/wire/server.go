@@ -143,16 +143,15 @@ type nowhere struct{}
 func (nowhere) Network() string { return "none" }
 func (nowhere) String() string  { return "none" }
 
-// errorLog takes what the library complains about: panics, and connections
-// that failed. It prints the peer's address, which must not reach a log.
+// errorLog takes what the library complains about. It prints the peer's
+// address, which must not reach a log. Connections that failed are no news,
+// and neither is that it panics over commands behind QUIT, for want of a
+// Session; what is left would be a panic of its own.
 type errorLog struct{ d *dialogue }
 
 func (l errorLog) Printf(_ string, v ...any) {
-	if l.d.ended() {
-		return // commands behind QUIT, executed by the library without a session
-	}
-	if len(v) == 3 {
-		l.d.log().Error("panic in a dialogue", "cause", v[1], "stack", v[2])
+	if len(v) == 3 && !l.d.ended() {
+		l.d.log().Error("smtp: panic in the library", "cause", v[1], "stack", v[2])
 	}
 }
 
