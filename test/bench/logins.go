@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// atOnce is how many clients log in at a time.
+const atOnce = 16
+
+// setup measures whole IMAP set-ups of accounts that were there before.
+func setup(ctx context.Context, o options) ([]Row, error) {
+	site, err := newSite(o.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer site.remove()
+	s, err := site.start(ctx, o.barid, o.serverCPU)
+	if err != nil {
+		return nil, err
+	}
+	defer s.kill()
+	const accounts = 200
+	if err := firstLogins(ctx, s, 'r', accounts, atOnce); err != nil {
+		return nil, err
+	}
+	before, err := s.cpu()
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, o.duration)
+	defer cancel()
+	var done atomic.Int64
+	err = crowd(atOnce, func(int) error {
+		for ctx.Err() == nil {
+			n := done.Add(1)
+			// The whole set-up is done even when the time is up meanwhile.
+			c, err := dialIMAP(context.WithoutCancel(ctx), s.imap, person('r', int(n)%accounts), coreHello())
+			if err != nil {
+				return err
+			}
+			_, err = c.do(`SELECT "INBOX"`)
+			c.Close()
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	took := time.Since(began)
+	after, err := s.cpu()
+	if err != nil {
+		return nil, err
+	}
+	n := float64(done.Load())
+	return []Row{
+		{"IMAP set-ups per second", "1/s", n / took.Seconds(), higher, 1000},
+		{"CPU per IMAP set-up", "ms", ms(after-before) / n, lower, 0.8},
+	}, s.stop()
+}
+
+// birth measures first logins.
+func birth(ctx context.Context, o options) ([]Row, error) {
+	site, err := newSite(o.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer site.remove()
+	s, err := site.start(ctx, o.barid, o.serverCPU)
+	if err != nil {
+		return nil, err
+	}
+	defer s.kill()
+	accounts := 2000
+	if o.quick {
+		accounts = 100
+	}
+	began := time.Now()
+	if err := firstLogins(ctx, s, 'n', accounts, atOnce); err != nil {
+		return nil, err
+	}
+	rate := float64(accounts) / time.Since(began).Seconds()
+	return []Row{{"accounts made by first login per second", "1/s", rate, higher, 400}}, s.stop()
+}
+
+// idle measures what an idle connection costs in memory.
+func idle(ctx context.Context, o options) ([]Row, error) {
+	site, err := newSite(o.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer site.remove()
+	s, err := site.start(ctx, o.barid, o.serverCPU)
+	if err != nil {
+		return nil, err
+	}
+	if err := firstLogins(ctx, s, 'r', o.idle, atOnce); err != nil {
+		s.kill()
+		return nil, err
+	}
+	if err := s.stop(); err != nil {
+		return nil, err
+	}
+	var rows []Row
+	for _, kind := range []struct {
+		name   string
+		hello  hello
+		target float64
+	}{{"X25519", coreHello, 12}, {"post-quantum", quantumHello, 17}} {
+		// A new process each, so that nothing of an earlier run is reused.
+		s, err := site.start(ctx, o.barid, o.serverCPU)
+		if err != nil {
+			return nil, err
+		}
+		empty, grown, err := growth(ctx, o, s, func(ctx context.Context, n int) (closer, error) {
+			c, err := dialIMAP(ctx, s.imap, person('r', n), kind.hello())
+			if err != nil {
+				return nil, err
+			}
+			if _, err := c.do(`SELECT "INBOX"`); err != nil {
+				c.Close()
+				return nil, err
+			}
+			return c, c.idle()
+		})
+		s.kill()
+		if err != nil {
+			return nil, err
+		}
+		if len(rows) == 0 {
+			rows = append(rows, Row{"memory with no connection", "MB", float64(empty) / 1e6, lower, 30})
+		}
+		bare, err := echoGrowth(ctx, o, kind.hello)
+		if err != nil {
+			return nil, err
+		}
+		of := fmt.Sprintf("%d idle, %s", o.idle, kind.name)
+		rows = append(rows,
+			Row{"PSS per connection, " + of, "KB", grown / 1e3, lower, kind.target},
+			Row{"the same, a bare TLS loop", "KB", bare / 1e3, lower, 0},
+		)
+	}
+	return rows, nil
+}
+
+type closer interface{ Close() }
+
+// growth opens o.idle connections and gives the memory before, in octets, and
+// what each of them added once o.settle has passed.
+func growth(ctx context.Context, o options, s *server, open func(context.Context, int) (closer, error)) (before int64, each float64, err error) {
+	conns := make([]closer, o.idle)
+	openAll := func(n int) error {
+		var next atomic.Int64
+		return crowd(atOnce, func(int) error {
+			for i := next.Add(1) - 1; i < int64(n) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				c, err := open(ctx, int(i))
+				if err != nil {
+					return fmt.Errorf("connection %d: %w", i, err)
+				}
+				conns[i] = c
+			}
+			return ctx.Err()
+		})
+	}
+	closeAll := func() {
+		for i, c := range conns {
+			if c != nil {
+				c.Close()
+				conns[i] = nil
+			}
+		}
+	}
+	defer closeAll()
+	if before, err = s.pss(); err != nil {
+		return 0, 0, err
+	}
+	// What the first connections load once is not theirs.
+	if err = openAll(min(64, o.idle)); err != nil {
+		return 0, 0, err
+	}
+	closeAll()
+	if err = wait(ctx, 2*time.Second); err != nil {
+		return 0, 0, err
+	}
+	warm, err := s.pss()
+	if err != nil {
+		return 0, 0, err
+	}
+	if err = openAll(o.idle); err != nil {
+		return 0, 0, err
+	}
+	fmt.Fprintf(os.Stderr, "  %d connections are idle for %v\n", o.idle, o.settle)
+	if err = wait(ctx, o.settle); err != nil {
+		return 0, 0, err
+	}
+	full, err := s.pss()
+	return before, float64(full-warm) / float64(o.idle), err
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

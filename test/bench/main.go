@@ -1,0 +1,175 @@
+// Command bench measures a relay as its clients feel it, and compares with a
+// recorded run.
+//
+// It runs bin/barid as a process of its own on one processor and loads it from
+// another, over TLS 1.3 on loopback, with messages of 5 kB of PGP/MIME. Each
+// scenario has a data directory of its own, because some file systems are slow
+// to create where much was deleted a moment ago. Absolute figures say as much
+// about the machine as about the relay: compare within one machine.
+//
+// What is measured:
+//
+//	latency    from the first octet of MAIL FROM to the untagged EXISTS at a
+//	           client in IDLE; one pair after the other's answer, and 20 pairs
+//	           at 45 messages a second
+//	deliver    messages of 16 senders, each sending as soon as it may
+//	fanout     the same with 10 recipients each
+//	idle       growth of the server's PSS per TLS connection in IDLE, with the
+//	           hello that the Delta Chat core sends and with a post-quantum one,
+//	           beside a bare TLS loop
+//	setup      full handshakes, LOGIN and SELECT per second, of accounts that
+//	           were there before
+//	birth      first logins of accounts per second
+//
+// The table goes to standard output, all figures as JSON to -out.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// options are the flags.
+type options struct {
+	barid    string
+	dir      string // for data directories
+	out      string // for results
+	recorded string
+	only     []string
+	quick    bool
+	idle     int           // connections
+	settle   time.Duration // until idle memory is read
+	duration time.Duration // of each throughput scenario
+
+	serverCPU, clientCPU int
+}
+
+// pinned marks the process that runs on the client's processor.
+const pinned = "BARID_BENCH_PINNED"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 1 && args[0] == echoCommand {
+		return serveEcho()
+	}
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if os.Getenv(pinned) == "" {
+		return pin(ctx, o.clientCPU, args)
+	}
+	if err := raiseFileLimit(2*o.idle + 1000); err != nil {
+		return err
+	}
+	env, err := lookAround(o)
+	if err != nil {
+		return err
+	}
+	report := Report{Began: time.Now().UTC().Truncate(time.Second), Environment: env}
+	report.printHead(os.Stdout)
+	for _, s := range scenarios {
+		if len(o.only) > 0 && !slices.Contains(o.only, s.name) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "%s ...\n", s.name)
+		rows, err := s.run(ctx, o)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		report.Rows = append(report.Rows, rows...)
+	}
+	before, err := readReport(o.recorded)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	report.print(os.Stdout, before)
+	return report.write(o.out)
+}
+
+// scenario measures one thing, in a data directory and with processes of its
+// own.
+type scenario struct {
+	name string
+	run  func(context.Context, options) ([]Row, error)
+}
+
+var scenarios = []scenario{
+	{"latency", latency},
+	{"deliver", deliver},
+	{"fanout", fanout},
+	{"birth", birth},
+	{"setup", setup},
+	{"idle", idle},
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	var only string
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.StringVar(&o.barid, "barid", "bin/barid", "the `program` to measure")
+	f.StringVar(&o.dir, "dir", "", "`directory` for data; its disk is part of what is measured (default: the temporary one)")
+	f.StringVar(&o.out, "out", "", "`file` for the results as JSON (default: test/bench/results/TIME.json)")
+	f.StringVar(&o.recorded, "recorded", "test/bench/recorded.json", "`file` of the run to compare with")
+	f.StringVar(&only, "only", "", "`scenarios` to run, with commas between (default: all)")
+	f.BoolVar(&o.quick, "quick", false, "short and rough: does everything still work?")
+	f.IntVar(&o.idle, "idle", 2000, "idle `connections`; 9500 is the number of the published figures")
+	f.DurationVar(&o.settle, "settle", 60*time.Second, "how long idle connections wait until memory is read")
+	f.DurationVar(&o.duration, "duration", 15*time.Second, "how long each throughput is measured")
+	f.IntVar(&o.serverCPU, "server-cpu", 0, "`processor` of the server")
+	f.IntVar(&o.clientCPU, "client-cpu", min(1, runtime.NumCPU()-1), "`processor` of the load")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if only != "" {
+		o.only = strings.Split(only, ",")
+	}
+	for _, name := range o.only {
+		if !slices.ContainsFunc(scenarios, func(s scenario) bool { return s.name == name }) {
+			return o, fmt.Errorf("no scenario %q", name)
+		}
+	}
+	if o.quick {
+		o.idle, o.settle, o.duration = 200, 2*time.Second, 2*time.Second
+	}
+	if o.idle < 1 || o.idle > 20_000 || o.duration > 10*time.Minute {
+		return o, errors.New("at most 20000 idle connections and 10 minutes")
+	}
+	if o.out == "" {
+		o.out = filepath.Join("test", "bench", "results", time.Now().UTC().Format("20060102-150405")+".json")
+	}
+	return o, nil
+}
+
+// pin starts this program once more, bound to the client's processor.
+func pin(ctx context.Context, cpu int, args []string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, "taskset", append([]string{"-c", fmt.Sprint(cpu), self}, args...)...)
+	cmd.Env = append(os.Environ(), pinned+"=1")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 30 * time.Second
+	return cmd.Run()
+}
