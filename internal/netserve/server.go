@@ -130,7 +130,10 @@ func New(cfg Config) *Server {
 // Listen opens a socket and serves it until Drain. The address it got is
 // returned (port 0 becomes a real one).
 func (s *Server) Listen(l Listener) (net.Addr, error) {
-	ln, err := net.Listen("tcp", l.Addr)
+	// No TCP keep-alive: a probe every 15 s would wake every idle phone's
+	// radio. Protocols have their own lines and bounds of silence.
+	lc := net.ListenConfig{KeepAlive: -1}
+	ln, err := lc.Listen(context.Background(), "tcp", l.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", l.Name, err)
 	}

@@ -34,7 +34,7 @@ func TestABreachIsFoundAndNamesBoth(t *testing.T) {
 		{"web", "barid/cmd/barid", "web imports cmd/barid, which stands above it"},
 		{"imap", "barid/smtp/submit", "imap imports smtp/submit, which stands beside it"},
 		{"imap", "barid/imap/push", "imap imports imap/push, which stands beside it"},
-		{"storage", "barid/storage/maildir", "storage imports storage/maildir, which stands beside it"},
+		{"storage", "barid/storage/maildir", "storage imports storage/maildir, which stands above it"},
 		{"internal/config", "barid/internal/metrics", "internal/config imports internal/metrics, which stands beside it"},
 		{"internal/netserve", "barid/internal/journal", "internal/netserve imports internal/journal, which stands beside it"},
 		{"internal/metrics", "barid/internal/netserve", "internal/metrics imports internal/netserve, which stands beside it"},
