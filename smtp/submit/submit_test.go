@@ -66,12 +66,14 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 // dial connects over net.Pipe to one of the handlers.
 func (r *rig) dial(t testing.TB, h netserve.Handler) net.Conn {
 	client, server := net.Pipe()
-	r.wg.Go(func() {
-		defer server.Close()
-		h.ServeConn(r.ctx, netserve.NewConn(server, netip.MustParseAddr("192.0.2.1")))
-	})
+	r.wg.Go(func() { r.serve(server, h) })
 	t.Cleanup(func() { client.Close() })
 	return client
+}
+
+func (r *rig) serve(server net.Conn, h netserve.Handler) {
+	defer server.Close()
+	h.ServeConn(r.ctx, netserve.NewConn(server, netip.MustParseAddr("192.0.2.1")))
 }
 
 // play plays a dialogue with the clear handler after EHLO and, with a name,
