@@ -21,6 +21,9 @@ var (
 	ErrMailboxExists = errors.New("mailbox exists")
 	// ErrMailboxName: no mailbox can have that name.
 	ErrMailboxName = errors.New("bad mailbox name")
+	// ErrEntry: no account can have such a metadata entry, for its name or
+	// value, or because it has as many as it may.
+	ErrEntry = errors.New("bad metadata entry")
 	// ErrQuota: the account's quota does not take the message.
 	ErrQuota = errors.New("quota exceeded")
 	// ErrTooOld: the store no longer knows what changed since then; take a View.

@@ -1,0 +1,207 @@
+package local
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"barid/smtp"
+	"barid/storage"
+	"barid/storage/maildir"
+)
+
+// account is an address of ours in memory: its states, and what is known of
+// its files. It may have no life at present (accountState.alive).
+//
+// Locks are taken in this order: account.mu of several accounts by address,
+// then account.pub, then any other; none of them is held across I/O.
+type account struct {
+	addr smtp.Address // folded, without tag
+	dir  string       // of its files, below the root of the FS
+
+	refs int       // guarded by Store.mu: who uses it; it stays in memory while there are any
+	used time.Time // guarded by Store.mu: when the last user left
+
+	loading sync.Mutex // held while it is read from disk
+	loaded  bool       // guarded by loading
+	birth   gate       // capacity one: who bears the account
+
+	mu   sync.Mutex    // guards next; held from the checks of a write until its record has a place
+	next *accountState // the newest
+
+	pub     sync.Mutex     // guards pending; held while bells ring
+	pending []pendingState // not durable yet, ascending
+
+	now   atomic.Pointer[accountState] // the newest that is durable
+	dirty atomic.Bool                  // has changes that no snapshot has; Store.dirty has it then
+	died  atomic.Uint64                // the last record that ended the account or a mailbox of it
+
+	pw passwordFile
+
+	// The rest belongs to the settler.
+	made    map[string]bool        // mailboxes whose directories were made
+	snap    map[*box]uint64        // the last record in the snapshot of a mailbox
+	found   map[*item]maildir.File // files that an earlier run made of items not settled in this one
+	written writtenFiles
+
+	replay *replayed // while the journal is read; nil after
+}
+
+// pendingState waits for its record to be durable.
+type pendingState struct {
+	st   *accountState
+	rung []*box
+	jobs []job
+}
+
+// acquire gives the account of that address, read from disk when it is not in
+// memory. The caller releases it.
+func (s *Store) acquire(addr smtp.Address) (*account, error) {
+	a, err := s.hook(addr)
+	if err != nil {
+		return nil, err
+	}
+	a.loading.Lock()
+	defer a.loading.Unlock()
+	if a.loaded {
+		return a, nil
+	}
+	if err := s.load(a); err != nil {
+		s.release(a)
+		return nil, fmt.Errorf("open account %s: %w", addr, err)
+	}
+	a.loaded = true
+	return a, nil
+}
+
+// hook is acquire without reading.
+func (s *Store) hook(addr smtp.Address) (*account, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, storage.ErrClosed
+	}
+	a := s.accounts[addr]
+	if a == nil {
+		a = &account{addr: addr, dir: s.accountDir(addr), birth: make(gate, 1), made: map[string]bool{}, snap: map[*box]uint64{}, found: map[*item]maildir.File{}}
+		s.accounts[addr] = a
+	}
+	a.refs++
+	return a, nil
+}
+
+// release undoes acquire.
+func (s *Store) release(a *account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.refs--
+	a.used = s.cfg.Now()
+	if st := a.now.Load(); a.refs == 0 && (st == nil || !st.alive) {
+		delete(s.accounts, a.addr) // nobody's address, and nothing to remember
+	}
+}
+
+// sweep forgets accounts that nobody used for idle.
+func (s *Store) sweep(idle time.Duration) {
+	now := s.cfg.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for addr, a := range s.accounts {
+		if a.refs == 0 && now.Sub(a.used) >= idle {
+			delete(s.accounts, addr)
+		}
+	}
+}
+
+// markDirty keeps an account in memory until a snapshot has all of it.
+func (s *Store) markDirty(a *account) {
+	if a.dirty.Swap(true) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.refs++
+	s.dirty[a] = true
+}
+
+// publish shows every state of the account that is durable, in order, and
+// rings the bells of what changed. When it returns, they rang, whoever did it.
+func (s *Store) publish(a *account) {
+	a.pub.Lock()
+	defer a.pub.Unlock()
+	durable := uint64(s.journal.Durable())
+	n := 0
+	for n < len(a.pending) && a.pending[n].st.seq <= durable {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	for i := range a.pending[:n] {
+		p := &a.pending[i]
+		if p.st.hashFresh {
+			a.pw.set(p.st.hash, !a.now.Load().alive)
+		}
+		a.now.Store(p.st)
+		s.settler.take(a, p.jobs)
+	}
+	ring(a.pending[:n])
+	a.pending = slices.Delete(a.pending, 0, n)
+}
+
+// ring rings each mailbox once.
+func ring(states []pendingState) {
+	if len(states) == 1 {
+		for _, id := range states[0].rung {
+			id.ring()
+		}
+		return
+	}
+	rung := map[*box]bool{}
+	for _, p := range states {
+		for _, id := range p.rung {
+			if !rung[id] {
+				rung[id] = true
+				id.ring()
+			}
+		}
+	}
+}
+
+// ours gives the address under which an account of ours is kept: folded, and
+// such as a directory can be named after. Not ok when it cannot be ours.
+func (s *Store) ours(a smtp.Address) (smtp.Address, bool) {
+	a = a.Fold()
+	if !strings.EqualFold(a.Domain, s.cfg.Domain) || a.LocalPart == "" || len(a.LocalPart) > smtp.MaxLocalPart {
+		return smtp.Address{}, false
+	}
+	for i := range len(a.LocalPart) {
+		if !loginCharacter(a.LocalPart[i]) {
+			return smtp.Address{}, false
+		}
+	}
+	return smtp.Address{LocalPart: a.LocalPart, Domain: s.cfg.Domain}, true
+}
+
+// loginCharacter tells what may stand in the local-part of an existing
+// account. "@" is not among it: there is one, and it ends the local-part.
+func loginCharacter(c byte) bool {
+	return birthCharacter(c) || c == '[' || c == ']'
+}
+
+// birthCharacter tells what may stand in the local-part of a new account.
+func birthCharacter(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-'
+}
+
+// accountDir is where the files of an account are. The address was checked
+// by ours, so the name stays within its directory.
+func (s *Store) accountDir(a smtp.Address) string {
+	return s.mailDir() + "/" + a.LocalPart + "@" + a.Domain
+}
+
+// mailDir has the accounts of the domain.
+func (s *Store) mailDir() string { return "mail/" + strings.Trim(s.cfg.Domain, "[]") }

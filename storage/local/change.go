@@ -1,0 +1,131 @@
+package local
+
+import (
+	"time"
+
+	"barid/storage"
+	"barid/storage/maildir"
+)
+
+// source says where the content of a new item comes from: from a record, or
+// from another item that has it.
+type source struct {
+	content *content
+	item    *item
+	home    home // of item
+}
+
+// addition is a message that a builder added.
+type addition struct {
+	it   *item
+	box  string
+	msg  storage.Message
+	from source
+}
+
+// apply does what a change says. It is the one way to change an account, for
+// Commit and for replay. n is the number, within the record, of the first
+// message the change adds; contents are those of the record.
+func (b *builder) apply(c *change, n uint32, contents []*content) {
+	switch c.kind {
+	case changeBorn:
+		b.st.alive, b.st.hash, b.st.hashFresh = true, c.text, true
+		b.makeBox(storage.InboxName, c.validity)
+		b.filesChanged()
+	case changeDied:
+		b.die()
+	case changePassword:
+		b.st.hash, b.st.hashFresh = c.text, true
+		b.filesChanged()
+	case changeEntry:
+		value := c.value
+		if c.remove {
+			value = nil
+		}
+		b.setEntry(c.box, c.text, value, time.Unix(c.at, 0))
+	case changeSubscribe:
+		b.subscribe(c.text, c.remove)
+	case changeMakeBox:
+		b.makeBox(c.box, c.validity)
+	case changeDropBox:
+		b.dropBox(c.box)
+	case changeRebuilt:
+		b.applyRebuilt(c)
+	default:
+		b.applyMessages(c, n, contents)
+	}
+}
+
+// applyMessages is apply for the changes of messages.
+func (b *builder) applyMessages(c *change, n uint32, contents []*content) {
+	bs := b.edit(c.box)
+	if bs == nil {
+		return
+	}
+	switch c.kind {
+	case changeAdd:
+		from := contents[c.content]
+		it := &item{n: n}
+		if c.remove {
+			it.loc.Store(locCur)
+		}
+		b.add(bs, c.message(from.size), it, source{content: from})
+	case changeAdopt:
+		it := &item{foreign: foreignName(c.text)}
+		it.loc.Store(locSettled | locOf(c.remove, c.flags))
+		b.add(bs, c.message(c.size), it, source{})
+	case changeCopy:
+		b.applyCopy(c, bs, n)
+	case changeFlags:
+		b.setFlags(bs, c)
+	case changeExpunge:
+		b.expunge(bs, uidsOf(c.list), c.modseq)
+	}
+}
+
+func (b *builder) applyCopy(c *change, from *boxState, n uint32) {
+	to := b.edit(c.to)
+	if to == nil {
+		return
+	}
+	for i, m := range c.list {
+		msg := storage.Message{
+			UID: c.uid + storage.UID(i), Flags: m.flags, ModSeq: c.modseq, Size: m.size, Received: time.Unix(m.at, 0),
+		}
+		it := &item{n: n + uint32(i)}
+		it.loc.Store(locCur)
+		var src source
+		if at, ok := from.index(m.uid); ok {
+			src = source{item: from.items[at], home: home{b.a, c.box, from.view.Messages[at], from.items[at]}}
+		}
+		b.add(to, msg, it, src)
+	}
+}
+
+func (b *builder) applyRebuilt(c *change) {
+	bs := b.edit(c.box)
+	if bs == nil {
+		return
+	}
+	bs.view.UIDValidity = c.validity
+	bs.view.UIDNext = max(bs.view.UIDNext, c.uid)
+	bs.view.HighestModSeq = max(bs.view.HighestModSeq, c.modseq)
+	bs.floor = max(bs.floor, c.modseq)
+}
+
+func (c *change) message(size int64) storage.Message {
+	return storage.Message{UID: c.uid, Flags: c.flags, ModSeq: c.modseq, Size: size, Received: time.Unix(c.at, 0)}
+}
+
+func uidsOf(list []changed) []storage.UID {
+	uids := make([]storage.UID, len(list))
+	for i, m := range list {
+		uids[i] = m.uid
+	}
+	return uids
+}
+
+func foreignName(text string) *maildir.Name {
+	n, _ := maildir.ParseName(text)
+	return &n
+}

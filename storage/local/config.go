@@ -1,0 +1,97 @@
+package local
+
+import (
+	"log/slog"
+	"runtime"
+	"time"
+
+	"barid/internal/journal"
+	"barid/internal/metrics"
+	"barid/smtp"
+)
+
+// Config of a Store.
+type Config struct {
+	// Dir is the data directory, made when it is missing. It is locked: two
+	// processes cannot have it.
+	Dir string
+	// FS stands in for Dir, for tests. The Store does not close it.
+	FS journal.FS
+	// Domain of all addresses here: a lower-case name, or "[192.0.2.7]".
+	Domain string
+	// Policy says which accounts may be born.
+	Policy Policy
+	// Quota is what one account may hold, in octets of content. Zero is
+	// unbounded.
+	Quota int64
+	// MaxMessage is the largest message, in octets; the header fields that a
+	// server adds may come on top. Default 31457280.
+	MaxMessage int64
+	// NoSync leaves all flushes out: what is acknowledged survives a crash of
+	// the process, not of the machine.
+	NoSync bool
+	// FreshBytes is how much content may wait in memory for its file.
+	// Default 32 MiB.
+	FreshBytes int64
+	// SettleAfter is how long content waits for its file, so that what is
+	// expunged before never gets one. Default 10 s.
+	SettleAfter time.Duration
+	// CheckpointBytes is the size of the journal at which it is trimmed.
+	// Default 64 MiB. At least so much times three must stay free on disk.
+	CheckpointBytes int64
+	// CheckpointEvery is the longest time between two checkpoints while there
+	// is something to write. Default 10 minutes.
+	CheckpointEvery time.Duration
+	// SegmentBytes is the size of one file of the journal. Default 16 MiB.
+	SegmentBytes int64
+	// Idle is how long an account stays in memory after its last use.
+	// Default 60 s.
+	Idle time.Duration
+	// HashLimit bounds how many passwords are hashed at once. Default two per
+	// processor.
+	HashLimit int
+	Logger    *slog.Logger      // nil is silence
+	Metrics   *metrics.Registry // nil is fine
+	Now       func() time.Time  // nil is time.Now
+}
+
+// Policy says which accounts may be born. Accounts that exist are served
+// whatever it says.
+type Policy struct {
+	UsernameMin int         // octets of the local-part
+	UsernameMax int         // octets of the local-part; zero is the most an address can have
+	PasswordMin int         // characters (Unicode code points)
+	Closed      func() bool // true stops births; nil never does. The file "nocreate" in the data directory does, too
+}
+
+func (c Config) withDefaults() Config {
+	set := func(v *int64, to int64) {
+		if *v <= 0 {
+			*v = to
+		}
+	}
+	set(&c.MaxMessage, 31457280)
+	set(&c.FreshBytes, 32<<20)
+	set(&c.CheckpointBytes, 64<<20)
+	setTime := func(v *time.Duration, to time.Duration) {
+		if *v <= 0 {
+			*v = to
+		}
+	}
+	setTime(&c.SettleAfter, 10*time.Second)
+	setTime(&c.CheckpointEvery, 10*time.Minute)
+	setTime(&c.Idle, time.Minute)
+	if c.HashLimit <= 0 {
+		c.HashLimit = 2 * runtime.GOMAXPROCS(0)
+	}
+	if c.Policy.UsernameMax <= 0 {
+		c.Policy.UsernameMax = smtp.MaxLocalPart
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}

@@ -1,0 +1,41 @@
+// Package local is the default engine of storage: accounts and mail in one
+// data directory, owned by one process.
+//
+//	data_dir/
+//	  journal/                  the truth about the last minutes (internal/journal)
+//	  staging/<name>            large content until it lies in a mailbox for good
+//	  barid-store               counters: the last UIDVALIDITY given out
+//	  nocreate                  while it is there, no account is born
+//	  mail/<bare domain>/<address>/
+//	    password                hash; its mtime is the day of the last login
+//	    metadata.json           push tokens and other entries
+//	    enforceE2EEincoming     empty, made with the account
+//	    subscriptions           names of mailboxes, one a line
+//	    cur/ new/ tmp/          INBOX, made when the first message settles
+//	    barid-mailbox           snapshot of the mailbox: UIDs, flags, MODSEQs
+//	    dovecot-uidlist         the same for Dovecot
+//	    .Folder/                another mailbox, the same inside
+//
+// # How a write goes
+//
+// Commit locks the accounts it touches, in the order of their addresses,
+// checks each operation against their newest state, and makes one record of
+// what came out: UIDs, ModSeqs, content. The record gets its place in the
+// journal while the locks are held; the flush is waited for without them.
+// Only then the new states are shown, in order, and bells ring. So nothing is
+// seen that a power cut could take back.
+//
+// The states of an account are values that never change (accountState).
+// Writers work on the newest (account.next), readers see the newest durable
+// one (account.now); between the two lies a list of states that wait for
+// their flush.
+//
+// # How mail reaches its file
+//
+// Content stays in memory for some seconds. One goroutine, the settler, then
+// writes what still lives into Maildir files, without a flush of its own; it
+// alone changes files of mailboxes. A checkpoint settles everything, writes
+// snapshots under new names, flushes the file system, and trims the journal.
+// Whatever a crash takes from the files since the last checkpoint is in the
+// journal, and Open replays it.
+package local

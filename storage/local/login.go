@@ -1,0 +1,165 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+	"unicode/utf8"
+
+	"barid/smtp"
+	"barid/storage"
+)
+
+// noCreate is the file that stops the birth of accounts while it is there.
+const noCreate = "nocreate"
+
+// Login implements storage.Store.
+func (s *Store) Login(ctx context.Context, addr smtp.Address, p storage.Password, _ storage.Origin) (storage.Account, error) {
+	ours, ok := s.ours(addr)
+	if !ok || p == "" || len(p) > maxPassword {
+		return storage.Account{}, storage.ErrRefused
+	}
+	a, err := s.acquire(ours)
+	if err != nil {
+		return storage.Account{}, fmt.Errorf("login: %w", err)
+	}
+	defer s.release(a)
+	if st := a.now.Load(); st.alive {
+		return s.enter(ctx, a, p)
+	}
+	if err := s.mayBeBorn(ours, p); err != nil {
+		s.refused.Inc()
+		s.log.Info("registration rejected", "part", "storage", "account", ours, "reason", err)
+		return storage.Account{}, storage.ErrRefused
+	}
+	if err := a.birth.enter(ctx); err != nil {
+		return storage.Account{}, fmt.Errorf("login: %w", err)
+	}
+	defer a.birth.leave()
+	if st := a.now.Load(); st.alive { // another login was faster
+		return s.enter(ctx, a, p)
+	}
+	if err := s.bear(ctx, a, p); err != nil {
+		return storage.Account{}, fmt.Errorf("create account %s: %w", ours, err)
+	}
+	s.created.Inc()
+	s.log.Info("account created", "part", "storage", "account", ours)
+	return storage.Account{Address: ours, Born: true}, nil
+}
+
+// enter is a login to an account that exists, whatever today's rules say.
+func (s *Store) enter(ctx context.Context, a *account, p storage.Password) (storage.Account, error) {
+	hash, err := a.pw.current(s, a)
+	if err != nil {
+		return storage.Account{}, fmt.Errorf("login: %w", err)
+	}
+	ok, err := s.check(ctx, a.addr, p, hash)
+	if err != nil {
+		return storage.Account{}, fmt.Errorf("login: %w", err)
+	}
+	if !ok {
+		return storage.Account{}, storage.ErrRefused
+	}
+	if a.pw.loggedIn(s.cfg.Now()) {
+		s.settler.take(a, []job{{kind: jobFiles}})
+	}
+	return storage.Account{Address: a.addr}, nil
+}
+
+// mayBeBorn tells why no account of that name and password may come to be.
+// The order is the reference's.
+func (s *Store) mayBeBorn(a smtp.Address, p storage.Password) error {
+	policy := &s.cfg.Policy
+	if _, err := s.fs.Stat(noCreate); err == nil {
+		return errors.New("the nocreate file is there")
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return errors.New("cannot tell whether the nocreate file is there")
+	}
+	if policy.Closed != nil && policy.Closed() {
+		return errors.New("registration is closed")
+	}
+	if utf8.RuneCountInString(p.Wire()) < policy.PasswordMin {
+		return errBadPassword
+	}
+	if n := len(a.LocalPart); n < policy.UsernameMin || n > policy.UsernameMax {
+		return fmt.Errorf("local-part of %d octets", n)
+	}
+	for i := range len(a.LocalPart) {
+		if !birthCharacter(a.LocalPart[i]) {
+			return errors.New("a character that no new account has")
+		}
+	}
+	return nil
+}
+
+// bear makes the account. It is durable when bear returns.
+func (s *Store) bear(ctx context.Context, a *account, p storage.Password) error {
+	if err := s.writable(ctx); err != nil {
+		return err
+	}
+	if err := s.space(0); err != nil {
+		return err
+	}
+	hash, err := s.hash(ctx, a.addr, p)
+	if err != nil {
+		return err
+	}
+	if err := s.bury(a); err != nil {
+		return err
+	}
+	r := &record{accounts: []smtp.Address{a.addr}}
+	r.changes = []change{{kind: changeBorn, box: storage.InboxName, validity: s.nextValidity(), text: hash}}
+	return s.write(a, r)
+}
+
+// bury waits until no record that ended a, or a mailbox of it, is left in the
+// journal: replay never meets two lives of one name.
+func (s *Store) bury(a *account) error {
+	if a.died.Load() <= s.trimmed.Load() {
+		return nil
+	}
+	return s.checkpoint()
+}
+
+// write makes the record of one account durable and shows it.
+func (s *Store) write(a *account, r *record) error {
+	a.mu.Lock()
+	b := newBuilder(a, a.next)
+	n := uint32(0)
+	for i := range r.changes {
+		b.apply(&r.changes[i], n, nil)
+		n += r.changes[i].messages()
+	}
+	seq, err := s.append(r, []*builder{b})
+	a.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.finish(seq, []*account{a})
+}
+
+// nextValidity gives a UIDVALIDITY higher than any before, near the clock.
+func (s *Store) nextValidity() storage.UIDValidity {
+	for {
+		last := s.validity.Load()
+		next := max(last+1, uint32(min(max(s.cfg.Now().Unix(), 1), 1<<32-1)))
+		if s.validity.CompareAndSwap(last, next) {
+			return storage.UIDValidity(next)
+		}
+	}
+}
+
+// raiseValidity makes sure that v is not given out again.
+func (s *Store) raiseValidity(v storage.UIDValidity) {
+	for {
+		last := s.validity.Load()
+		if last >= uint32(v) || s.validity.CompareAndSwap(last, uint32(v)) {
+			return
+		}
+	}
+}
+
+// day is the day of a login as the password file's mtime has it.
+func day(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }

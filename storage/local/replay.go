@@ -1,0 +1,299 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"barid/internal/journal"
+	"barid/smtp"
+	"barid/storage"
+	"barid/storage/maildir"
+)
+
+// replayed is what is known of an account only while the journal is read.
+type replayed struct {
+	listed  map[string]map[string]maildir.File // by mailbox and base: files no message has yet
+	bare    map[string][]string                // mailboxes whose directory has no snapshot: what lies in it
+	missing map[*item]bool                     // items of the snapshot without file
+	hashes  map[string]bool                    // that the password file may have by our doing
+	hash    string                             // the last that a record set
+	born    bool                               // a record bore the account
+}
+
+func newReplayed() *replayed {
+	return &replayed{
+		listed: map[string]map[string]maildir.File{}, bare: map[string][]string{},
+		missing: map[*item]bool{}, hashes: map[string]bool{},
+	}
+}
+
+// openJournal opens the journal and applies what it has.
+func (s *Store) openJournal() error {
+	var touched []*account
+	staged := map[string]*content{}
+	log, err := journal.Open(journal.Config{
+		FS: s.fs, Dir: journalDir, SegmentSize: s.cfg.SegmentBytes, NoSync: s.cfg.NoSync, Logger: s.log,
+	}, func(seq journal.Seq, octets []byte) error {
+		if len(touched) == 0 {
+			s.trimmed.Store(uint64(seq) - 1)
+		}
+		r, err := decodeRecord(octets)
+		if err != nil {
+			return fmt.Errorf("record %d: %w", seq, err)
+		}
+		list, err := s.replay(uint64(seq), r, staged)
+		for _, a := range list {
+			if !slices.Contains(touched, a) {
+				touched = append(touched, a)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.journal = log
+	if len(touched) == 0 {
+		s.trimmed.Store(uint64(log.Last()))
+	} else {
+		s.log.Info("journal replayed", "part", "storage", "records", uint64(log.Last())-s.trimmed.Load(), "accounts", len(touched))
+	}
+	for _, a := range touched {
+		err = errors.Join(err, s.finishReplay(a))
+		s.release(a)
+	}
+	if err == nil {
+		err = s.dropLeftovers(staged)
+	}
+	if err != nil {
+		return errors.Join(err, log.Close())
+	}
+	return nil
+}
+
+// replay applies a record and gives its accounts, each acquired for its first
+// record.
+func (s *Store) replay(seq uint64, r *record, staged map[string]*content) ([]*account, error) {
+	contents := s.replayContents(r, staged)
+	builders := make([]*builder, len(r.accounts))
+	var list []*account
+	for i, addr := range r.accounts {
+		addr, ok := s.ours(addr)
+		if !ok {
+			return list, errors.New("the journal is of another domain")
+		}
+		a, err := s.acquire(addr)
+		if err != nil {
+			return list, err
+		}
+		list = append(list, a)
+		if a.dirty.Load() {
+			s.release(a) // an earlier record holds it
+		} else {
+			s.markDirty(a)
+		}
+		builders[i] = newBuilder(a, a.next)
+	}
+	n := uint32(0)
+	for i := range r.changes {
+		c := &r.changes[i]
+		b := builders[c.account]
+		s.replayChange(b, c, seq, n, contents)
+		n += c.messages()
+	}
+	for _, b := range builders {
+		s.seal(b, seq)
+		b.a.next = b.st
+		b.a.now.Store(b.st)
+		s.claim(b)
+		s.settler.take(b.a, b.jobs)
+	}
+	return list, nil
+}
+
+func (s *Store) replayContents(r *record, staged map[string]*content) []*content {
+	contents := make([]*content, len(r.contents))
+	for i, c := range r.contents {
+		if c.staged == "" {
+			contents[i] = &content{size: c.size, crc: c.crc, mem: append([]byte{}, c.octets...)}
+			continue
+		}
+		if staged[c.staged] == nil {
+			staged[c.staged] = &content{size: c.size, crc: c.crc, staged: c.staged}
+		}
+		contents[i] = staged[c.staged]
+	}
+	return contents
+}
+
+// replayChange applies a change that is newer than what the files had.
+func (s *Store) replayChange(b *builder, c *change, seq uint64, n uint32, contents []*content) {
+	s.raiseValidity(c.validity)
+	r := b.a.replay
+	have := func(name string) bool {
+		bs := b.st.find(name)
+		return bs != nil && bs.seq >= seq
+	}
+	switch c.kind {
+	case changeBorn:
+		if have(storage.InboxName) {
+			return
+		}
+		r.hash, r.hashes[c.text], r.born = c.text, true, true
+	case changeDied:
+		if have(storage.InboxName) {
+			return
+		}
+		r.hashes[c.old] = true
+	case changePassword:
+		r.hash, r.hashes[c.text], r.hashes[c.old] = c.text, true, true
+	case changeEntry, changeSubscribe: // setting twice is setting once
+	case changeCopy:
+		if have(c.to) {
+			return
+		}
+		s.replayCopy(b, c, n)
+		return
+	default:
+		if have(c.box) {
+			return
+		}
+	}
+	switch c.kind {
+	case changeMakeBox, changeBorn:
+		delete(r.bare, c.box)
+		if b.st.find(c.box) != nil {
+			return
+		}
+	case changeDropBox:
+		delete(r.bare, c.box)
+		delete(r.listed, c.box)
+		if b.st.find(c.box) == nil {
+			b.jobs = append(b.jobs, job{kind: jobDropBox, box: c.box})
+			b.died = true
+			return
+		}
+	case changeDied:
+		clear(r.bare)
+		clear(r.listed)
+	}
+	b.apply(c, n, contents)
+}
+
+// replayCopy applies a copy. Where the source is gone, an earlier run gave
+// the copy its file before it let the source go.
+func (s *Store) replayCopy(b *builder, c *change, n uint32) {
+	if b.st.find(c.to) == nil {
+		return
+	}
+	if b.st.find(c.box) == nil {
+		// Cannot be: the source goes with a later record. Be useful even so.
+		from := b.makeBox(c.box, 0)
+		defer func() { b.st.boxes = slices.DeleteFunc(b.st.boxes, func(x *boxState) bool { return x.id == from.id }) }()
+	}
+	b.apply(c, n, nil)
+}
+
+// claim finds the files that an earlier run made of what a record added.
+func (s *Store) claim(b *builder) {
+	for _, add := range b.added {
+		listed := b.a.replay.listed[add.box]
+		base := add.it.base(&add.msg)
+		f, ok := listed[base]
+		if !ok {
+			continue
+		}
+		delete(listed, base)
+		if add.it.foreign != nil {
+			n, _ := maildir.ParseName(f.Name)
+			add.it.loc.Store(locSettled | locOf(f.Sub == maildir.Cur, n.Flags))
+			continue
+		}
+		b.a.found[add.it] = f
+	}
+}
+
+// finishReplay explains what is left after all records.
+func (s *Store) finishReplay(a *account) error {
+	r := a.replay
+	a.replay = nil
+	st := *a.next
+	l := &loading{s: s, a: a, st: &st}
+	if !st.alive {
+		return nil
+	}
+	if err := s.finishPassword(a, r); err != nil {
+		return err
+	}
+	st.boxes = slices.Clone(st.boxes)
+	for _, bs := range st.boxes {
+		var missing []*item
+		for _, it := range bs.items {
+			if r.missing[it] {
+				missing = append(missing, it)
+			}
+		}
+		if _, bare := r.bare[bs.view.Name]; !bare {
+			l.explain(bs, missing, r.listed[bs.view.Name])
+		}
+	}
+	for name, names := range r.bare {
+		if st.find(name) != nil {
+			continue
+		}
+		bs := &boxState{id: &box{}, view: storage.View{Name: name, UIDNext: 1}}
+		st.boxes = append(st.boxes, bs)
+		if err := l.rebuild(bs, s.dir(a, name), names, r.listed[name]); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(st.boxes, func(x, y *boxState) int { return compareNames(x.view.Name, y.view.Name) })
+	a.next = &st
+	a.now.Store(&st)
+	s.settler.take(a, append(l.remove, job{kind: jobFiles}))
+	if len(l.changes) == 0 {
+		return nil
+	}
+	return s.write(a, &record{accounts: []smtp.Address{a.addr}, changes: l.changes})
+}
+
+// finishPassword decides between the password file and the records: what is
+// neither ours nor torn was put there by the operator, later.
+func (s *Store) finishPassword(a *account, r *replayed) error {
+	if r.hash == "" {
+		return nil
+	}
+	hash, err := readHash(s, a.dir+"/"+passwordName)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if hash != "" && !strings.ContainsRune(hash, 0) && !r.hashes[hash] {
+		s.log.Info("a password file was changed by hand, it counts", "part", "storage", "account", a.addr)
+		return nil
+	}
+	a.pw.set(r.hash, r.born)
+	return nil
+}
+
+// dropLeftovers removes staging files that no record names.
+func (s *Store) dropLeftovers(staged map[string]*content) error {
+	entries, err := s.fs.ReadDir(stagingDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		c := staged[e.Name()]
+		if c == nil || c.users == 0 && c.last == 0 {
+			s.removeStaged(e.Name())
+		}
+	}
+	for name, c := range staged {
+		if _, err := s.fs.Stat(stagingDir + "/" + name); errors.Is(err, fs.ErrNotExist) && c.users > 0 {
+			s.log.Error("a staging file is gone, and with it the content of messages", "part", "storage", "messages", c.users)
+		}
+	}
+	return nil
+}

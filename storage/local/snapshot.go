@@ -1,0 +1,205 @@
+package local
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"barid/storage"
+	"barid/storage/maildir"
+)
+
+const (
+	snapshotName    = "barid-mailbox"
+	snapshotMagic   = "barid-mailbox 1\n"
+	maxSnapshot     = 256 << 20
+	maxSnapshotName = 255
+)
+
+// errSnapshot is inside every error about a snapshot that cannot be read.
+var errSnapshot = errors.New("bad mailbox snapshot")
+
+// snapshot is a mailbox in a file: all that the files of the messages do not
+// say. Encoded it is: the magic line, numbers as unsigned varints, the
+// messages, and the CRC-32C of all before it.
+type snapshot struct {
+	checkpoint uint64 // the journal was trimmed so far
+	applied    uint64 // the last record that is in it
+	validity   storage.UIDValidity
+	next       storage.UID
+	modseq     storage.ModSeq
+	messages   []storage.Message
+	items      []*item // each settled
+}
+
+func snapshotOf(bs *boxState, checkpoint uint64) *snapshot {
+	return &snapshot{
+		checkpoint: checkpoint, applied: bs.seq, validity: bs.view.UIDValidity, next: bs.view.UIDNext,
+		modseq: bs.view.HighestModSeq, messages: bs.view.Messages, items: bs.items,
+	}
+}
+
+func (sn *snapshot) encode() []byte {
+	var e encoder
+	e.b = append(make([]byte, 0, 64+32*len(sn.messages)), snapshotMagic...)
+	e.number(sn.checkpoint)
+	e.number(sn.applied)
+	e.number(uint64(sn.validity))
+	e.number(uint64(sn.next))
+	e.number(uint64(sn.modseq))
+	e.number(uint64(len(sn.messages)))
+	var last storage.UID
+	for i := range sn.messages {
+		m, it := &sn.messages[i], sn.items[i]
+		e.number(uint64(m.UID - last))
+		last = m.UID
+		e.number(uint64(m.Flags))
+		e.number(uint64(m.ModSeq))
+		e.number(uint64(m.Size))
+		e.signed(m.Received.Unix())
+		e.number(uint64(it.loc.Load()))
+		if it.foreign != nil {
+			e.text(it.foreign.String())
+			continue
+		}
+		e.text("")
+		e.number(it.seq)
+		e.number(uint64(it.n))
+	}
+	return binary.BigEndian.AppendUint32(e.b, crc32.Checksum(e.b, castagnoli))
+}
+
+// decodeSnapshot reads a snapshot. The error wraps errSnapshot.
+func decodeSnapshot(b []byte) (*snapshot, error) {
+	body := len(b) - 4
+	if body < len(snapshotMagic) || string(b[:len(snapshotMagic)]) != snapshotMagic {
+		return nil, fmt.Errorf("%w: it does not begin as one", errSnapshot)
+	}
+	if crc32.Checksum(b[:body], castagnoli) != binary.BigEndian.Uint32(b[body:]) {
+		return nil, fmt.Errorf("%w: checksum", errSnapshot)
+	}
+	d := decoder{b: b[len(snapshotMagic):body]}
+	sn := &snapshot{
+		checkpoint: d.number(), applied: d.number(), validity: storage.UIDValidity(d.below(1 << 32)),
+		next: d.uid(), modseq: d.modseq(),
+	}
+	n := d.count(7)
+	sn.messages, sn.items = make([]storage.Message, 0, n+1), make([]*item, 0, n+1)
+	last := uint64(0)
+	for ; n > 0 && d.err == nil; n-- {
+		step := d.below(1 << 32)
+		if last += step; step == 0 || last >= uint64(sn.next) {
+			d.fail("UIDs that do not ascend")
+			break
+		}
+		m := storage.Message{UID: storage.UID(last), Flags: d.flags(), ModSeq: d.modseq(), Size: d.size(), Received: time.Unix(d.signed(), 0)}
+		sn.messages, sn.items = append(sn.messages, m), append(sn.items, d.item())
+	}
+	if d.err == nil && len(d.b) != 0 {
+		d.fail("octets after its end")
+	}
+	if d.err != nil {
+		return nil, fmt.Errorf("%w: %w", errSnapshot, d.err)
+	}
+	return sn, nil
+}
+
+func (d *decoder) item() *item {
+	it := new(item)
+	it.loc.Store(uint32(d.below(1<<32))&^locDead | locSettled)
+	if text := d.text(); text != "" {
+		if _, ok := maildir.ParseName(text); !ok {
+			d.fail("a name that no file has")
+		}
+		it.foreign = foreignName(text)
+		return it
+	}
+	it.seq, it.n = d.number(), uint32(d.below(1<<32))
+	return it
+}
+
+// readSnapshot gives the newest snapshot in a directory that a finished
+// checkpoint wrote: nil when there is none. names is the directory's listing.
+func (s *Store) readSnapshot(dir string, names []string) (*snapshot, error) {
+	var newest *snapshot
+	var failed error
+	for _, name := range names {
+		n, ok := checkpointOf(name, snapshotName)
+		if !ok || n > s.trimmed.Load() {
+			continue
+		}
+		text, err := s.readFile(dir+"/"+name, maxSnapshot)
+		if err != nil {
+			return nil, err
+		}
+		sn, err := decodeSnapshot(text)
+		if err != nil {
+			failed = err
+			continue
+		}
+		if newest == nil || sn.checkpoint > newest.checkpoint {
+			newest = sn
+		}
+	}
+	if newest == nil {
+		return nil, failed
+	}
+	return newest, nil
+}
+
+// checkpointOf reads the number of a checkpoint in a file name: "NAME.7" is 7,
+// "NAME" is zero.
+func checkpointOf(name, of string) (uint64, bool) {
+	rest, ok := strings.CutPrefix(name, of)
+	if !ok || rest == "" {
+		return 0, ok
+	}
+	digits, ok := strings.CutPrefix(rest, ".")
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return n, err == nil && n > 0
+}
+
+func (s *Store) readFile(name string, limit int64) ([]byte, error) {
+	f, err := s.fs.OpenFile(name, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(text)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d octets", name, limit)
+	}
+	return text, nil
+}
+
+// createFile makes a file anew and lets write fill it.
+func (s *Store) createFile(name string, write func(io.Writer) error) error {
+	f, err := s.fs.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 64<<10)
+	err = write(w)
+	return errors.Join(err, w.Flush(), f.Close())
+}
+
+// replaceFile makes a file anew under another name and gives it its own.
+func (s *Store) replaceFile(name string, write func(io.Writer) error) error {
+	if err := s.createFile(name+".new", write); err != nil {
+		return err
+	}
+	return s.fs.Rename(name+".new", name)
+}

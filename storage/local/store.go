@@ -1,0 +1,189 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"barid/internal/journal"
+	"barid/smtp"
+	"barid/storage"
+)
+
+const (
+	journalDir = "journal"
+	// rememberedPasswords bounds the cache; an entry is some 40 octets.
+	rememberedPasswords = 100_000
+	// minInodes must stay free for a write that makes files.
+	minInodes = 1000
+)
+
+// Store is the engine. It implements storage.Store.
+type Store struct {
+	cfg     Config
+	fs      journal.FS
+	log     *slog.Logger
+	journal *journal.Journal
+	unlock  func() // gives the data directory back; nil with Config.FS
+
+	passwords *passwordCache
+	hashing   gate
+	settler   *settler
+
+	created, refused prometheus.Counter
+
+	validity atomic.Uint32 // the last UIDVALIDITY given out
+	trimmed  atomic.Uint64 // what the last checkpoint has
+	readOnly atomic.Bool
+	fresh    atomic.Int64 // octets of content in memory that have no file
+
+	mu       sync.Mutex // guards the fields below
+	closed   bool
+	accounts map[smtp.Address]*account
+	dirty    map[*account]bool // each holds a reference
+
+	bodies   sync.Mutex // guards what content.go says, and the field below
+	unneeded []*content // staged, with no user left; the journal may name them yet
+
+	disk sync.Mutex // held by who changes files of mailboxes: the settler, a checkpoint
+
+	free freeSpace
+}
+
+var _ storage.Store = (*Store)(nil)
+
+// Open opens the store in cfg.Dir, and replays what its journal has.
+// journal.ErrLocked when another process has the directory.
+func Open(cfg Config) (*Store, error) {
+	cfg = cfg.withDefaults()
+	if cfg.Domain == "" {
+		return nil, errors.New("open store: no domain given")
+	}
+	s := &Store{
+		cfg: cfg, fs: cfg.FS, log: cfg.Logger,
+		passwords: newPasswordCache(rememberedPasswords),
+		hashing:   make(gate, cfg.HashLimit),
+		accounts:  map[smtp.Address]*account{},
+		dirty:     map[*account]bool{},
+		created:   cfg.Metrics.Counter("created_accounts", "Accounts created."),
+		refused:   cfg.Metrics.Counter("rejected_registrations", "Accounts not created because policy forbids."),
+	}
+	s.settler = newSettler(s)
+	if err := s.openDir(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := s.start(); err != nil {
+		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.closeDir()))
+	}
+	return s, nil
+}
+
+// openDir takes the data directory.
+func (s *Store) openDir() (err error) {
+	if s.fs != nil {
+		return nil
+	}
+	if s.unlock, err = journal.Lock(s.cfg.Dir); err != nil {
+		return err
+	}
+	if s.fs, err = journal.OpenFS(s.cfg.Dir); err != nil {
+		s.unlock()
+	}
+	return err
+}
+
+// closeDir gives the data directory back.
+func (s *Store) closeDir() error {
+	if s.unlock == nil {
+		return nil
+	}
+	err := s.fs.Close()
+	s.unlock()
+	return err
+}
+
+// start reads the journal and begins to settle.
+func (s *Store) start() error {
+	for _, dir := range []string{stagingDir, "mail", s.mailDir()} {
+		if err := s.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	if err := s.readCounters(); err != nil {
+		return err
+	}
+	if err := s.openJournal(); err != nil {
+		return err
+	}
+	s.cfg.Metrics.Gauge("storage_fresh_bytes", "Content in memory that has no file yet.", func() float64 { return float64(s.fresh.Load()) })
+	s.cfg.Metrics.Gauge("storage_journal_bytes", "Journal since the last checkpoint.", func() float64 { return float64(s.journal.Size()) })
+	s.settler.start()
+	return nil
+}
+
+// Close implements storage.Store. It settles everything and writes a
+// checkpoint, so that other programs find a complete Maildir.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	s.settler.stop()
+	var err error
+	if !s.readOnly.Load() {
+		err = s.checkpoint()
+	}
+	if err = errors.Join(err, s.journal.Close(), s.closeDir()); err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+// freeSpace is what the disk had free when it was last asked.
+type freeSpace struct {
+	mu     sync.Mutex // guards the fields below
+	asked  time.Time
+	octets uint64
+	inodes uint64
+}
+
+// space tells whether the disk takes so much more: ErrFull below the reserve,
+// which lets the journal and a checkpoint work on.
+func (s *Store) space(octets int64) error {
+	f := &s.free
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := s.cfg.Now()
+	if age := now.Sub(f.asked); age > time.Second || age < 0 {
+		var err error
+		if f.octets, f.inodes, err = s.fs.Free(); err != nil {
+			return fmt.Errorf("ask for free space: %w", err)
+		}
+		f.asked = now
+	}
+	if f.octets < uint64(octets)+uint64(3*s.cfg.CheckpointBytes) || f.inodes < minInodes {
+		return fmt.Errorf("disk: %w", storage.ErrFull)
+	}
+	return nil
+}
+
+// room waits while too much content waits in memory for its file, and then
+// looks at the disk.
+func (s *Store) room(ctx context.Context) error {
+	if s.fresh.Load() > 2*s.cfg.FreshBytes {
+		if err := s.settler.waitBelow(ctx, 2*s.cfg.FreshBytes); err != nil {
+			return err
+		}
+	}
+	return s.space(0)
+}
