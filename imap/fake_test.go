@@ -16,6 +16,8 @@ import (
 // fakeStore is a small store in memory. Accounts are born by their first
 // login with a password of 9 or more characters.
 type fakeStore struct {
+	storage.Store // nil: what is not below is not called
+
 	mu       sync.Mutex // guards everything below
 	accounts map[string]*fakeAccount
 	fail     error  // given by every call but Login, when set
@@ -419,3 +421,5 @@ func (m *fakeMailbox) Subscribe(b storage.Bell) func() {
 }
 
 func (m *fakeMailbox) Close() {}
+
+func (*fakeStore) Health(context.Context) error { return nil }

@@ -43,6 +43,10 @@ type Store interface {
 	// Usage gives what the account holds and its quota.
 	Usage(ctx context.Context, a Account) (Usage, error)
 
+	// Health gives nil while the store takes writes, or why it does not:
+	// ErrReadOnly, ErrFull.
+	Health(ctx context.Context) error
+
 	// Close makes everything durable that is not yet, and ends the store.
 	Close() error
 }

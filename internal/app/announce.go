@@ -1,0 +1,31 @@
+package app
+
+import (
+	"context"
+	"strconv"
+)
+
+// The shared metadata entries that clients read (RFC 5464 section 6.2.1;
+// the vendor's names are Delta Chat's).
+const (
+	entryAdmin      = "/shared/admin"
+	entryIroh       = "/shared/vendor/deltachat/irohrelay"
+	entryRecipients = "/shared/vendor/deltachat/maxsmtprecipients"
+)
+
+// announce gives the value of a shared entry on the server, or none.
+func (a *App) announce(_ context.Context, entry string) ([]byte, bool) {
+	switch entry {
+	case entryAdmin:
+		if a.cfg.Contact.Admin != "" {
+			return []byte("mailto:" + a.cfg.Contact.Admin), true
+		}
+	case entryIroh:
+		if a.cfg.Iroh.URL != "" {
+			return []byte(a.cfg.Iroh.URL), true
+		}
+	case entryRecipients:
+		return strconv.AppendInt(nil, int64(a.cfg.Limits.MaxSMTPRecipients), 10), true
+	}
+	return nil, false
+}

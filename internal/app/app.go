@@ -1,0 +1,180 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"barid/acme"
+	"barid/imap"
+	"barid/internal/admin"
+	"barid/internal/config"
+	"barid/internal/metrics"
+	"barid/internal/netserve"
+	"barid/smtp/submit"
+	"barid/storage"
+	"barid/storage/local"
+)
+
+// DrainTime bounds how long Stop waits for clients before it cuts them; a
+// whole Stop is over in less than 20 s.
+const DrainTime = 10 * time.Second
+
+// Options are what a process gives its relay beside the configuration.
+type Options struct {
+	// Logger of the relay; nil makes one after the configuration's log table,
+	// on standard error.
+	Logger *slog.Logger
+	// Version and Commit are shown in status.
+	Version, Commit string
+}
+
+// App is one relay: made by New, serving from Start to Stop.
+type App struct {
+	cfg     *config.Config
+	opt     Options
+	log     *slog.Logger
+	names   names
+	metrics *metrics.Registry
+	store   storage.Store
+	certs   *acme.Source
+	imap    *imap.Server
+	submit  *submit.Server
+	net     *netserve.Server
+	admin   *admin.Server
+	web     *webServers
+	started time.Time
+
+	mu    sync.Mutex // guards the fields below
+	addrs []listening
+	undo  []undo // in the order of making
+}
+
+// listening is one address that is served.
+type listening struct {
+	name string
+	addr net.Addr
+}
+
+// undo ends one part.
+type undo struct {
+	part string
+	end  func(context.Context) error
+}
+
+// New makes every part of a relay, complete but without a socket. When it
+// fails, whatever was made is undone. The error of a data directory that
+// another process uses wraps journal.ErrLocked.
+func New(cfg *config.Config, opt Options) (a *App, err error) {
+	a = &App{cfg: cfg, opt: opt, log: opt.Logger, names: namesOf(cfg.Domain), metrics: metrics.New()}
+	if a.log == nil {
+		a.log = newLogger(cfg.Log)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Stop(context.Background()))
+			a = nil
+		}
+	}()
+	for _, part := range []struct {
+		name string
+		make func() error
+	}{
+		{"storage", a.openStore},
+		{"certificates", a.openCertificates},
+		{"imap", a.makeIMAP},
+		{"submission", a.makeSubmit},
+		{"web", a.makeWeb},
+		{"status socket", a.openAdmin},
+	} {
+		if err := part.make(); err != nil {
+			return a, fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return a, nil
+}
+
+// onStop registers the undo of a part the moment the part exists.
+func (a *App) onStop(part string, end func(context.Context) error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.undo = append(a.undo, undo{part, end})
+}
+
+func (a *App) openStore() error {
+	st, err := local.Open(storeConfig(a.cfg, a.names, a.log, a.metrics))
+	if err != nil {
+		return err
+	}
+	a.store = st
+	a.onStop("storage", func(context.Context) error { return st.Close() })
+	return nil
+}
+
+// Start opens the listeners and begins to serve. On an error the caller
+// still calls Stop.
+func (a *App) Start(context.Context) error {
+	a.started = time.Now()
+	a.net = netserve.New(netserve.Config{Logger: a.log, Metrics: a.metrics, MaxConns: a.cfg.Limits.MaxConnections})
+	a.web.serve()
+	a.onStop("listeners", a.drain)
+	for _, l := range a.listeners() {
+		addr, err := a.net.Listen(l)
+		if err != nil {
+			return err
+		}
+		a.mu.Lock()
+		a.addrs = append(a.addrs, listening{l.Name, addr})
+		a.mu.Unlock()
+		a.log.Info("listening", "part", "app", "listener", l.Name, "addr", addr.String())
+	}
+	a.admin.Serve(a.Status)
+	return nil
+}
+
+// drain lets clients finish for DrainTime. Web connections have their own
+// end: an idle one would otherwise wait for its client.
+func (a *App) drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, DrainTime)
+	defer cancel()
+	var web sync.WaitGroup
+	web.Go(func() { a.web.shutdown(ctx) })
+	err := a.net.Drain(ctx)
+	web.Wait()
+	return err
+}
+
+// Addr gives the first address of a listener by its name in the
+// configuration ("imaps"), or "" when it is off.
+func (a *App) Addr(listener string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, l := range a.addrs {
+		if l.name == listener {
+			return l.addr.String()
+		}
+	}
+	return ""
+}
+
+// Stop ends all parts in the reverse of their making: listeners drain, the
+// store settles and closes, the data directory is released. It may be called
+// at any time after New, and again.
+func (a *App) Stop(ctx context.Context) error {
+	a.mu.Lock()
+	undo := a.undo
+	a.undo = nil
+	a.mu.Unlock()
+	var errs []error
+	for i := len(undo) - 1; i >= 0; i-- {
+		if err := undo[i].end(ctx); err != nil {
+			a.log.Warn("part did not end well", "part", undo[i].part, "error", err)
+			errs = append(errs, fmt.Errorf("end %s: %w", undo[i].part, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,120 @@
+package app
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"barid/acme"
+	"barid/imap"
+	"barid/internal/admin"
+	"barid/internal/config"
+	"barid/internal/metrics"
+	"barid/smtp/submit"
+	"barid/storage/local"
+	"barid/web"
+)
+
+// storeConfig translates what the default engine needs.
+func storeConfig(cfg *config.Config, n names, log *slog.Logger, m *metrics.Registry) local.Config {
+	return local.Config{
+		Dir:    cfg.DataDir,
+		Domain: n.mail,
+		Policy: local.Policy{
+			UsernameMin: cfg.Accounts.UsernameMinLength,
+			UsernameMax: cfg.Accounts.UsernameMaxLength,
+			PasswordMin: cfg.Accounts.PasswordMinLength,
+			Closed:      func() bool { return cfg.Accounts.Registration == config.RegistrationClosed },
+		},
+		Quota:       int64(cfg.Limits.MaxMailboxSize),
+		MaxMessage:  int64(cfg.Limits.MaxMessageSize),
+		NoSync:      cfg.Storage.Sync == config.SyncNever,
+		FreshBytes:  int64(cfg.Storage.FreshMemory),
+		SettleAfter: time.Duration(cfg.Storage.SettleAfter),
+		Logger:      log,
+		Metrics:     m,
+	}
+}
+
+func (a *App) openCertificates() error {
+	certs, err := acme.New(acme.Config{
+		Mode:     a.cfg.TLS.Mode,
+		Names:    []string{a.names.mail},
+		Dir:      a.dataPath("tls"),
+		CertFile: a.cfg.TLS.Cert,
+		KeyFile:  a.cfg.TLS.Key,
+		Logger:   a.log,
+		Metrics:  a.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	a.certs = certs
+	return nil
+}
+
+func (a *App) makeIMAP() error {
+	a.imap = imap.New(imap.Config{
+		Store:             a.store,
+		Domain:            a.names.mail,
+		TLS:               a.certs.TLSConfig(),
+		Annotations:       a.announce,
+		MaxMessageSize:    int64(a.cfg.Limits.MaxMessageSize),
+		KeepAlive:         time.Duration(a.cfg.IMAP.Keepalive),
+		LoginCapabilities: a.cfg.IMAP.LoginCapabilities,
+		MaxSessions:       a.cfg.Limits.IMAPSessionsPerAccount,
+		Logger:            a.log,
+		Metrics:           a.metrics,
+	})
+	return nil
+}
+
+func (a *App) makeSubmit() error {
+	a.submit = submit.New(submit.Config{
+		Store:          a.store,
+		Domain:         a.names.mail,
+		Hostname:       a.names.host,
+		TLS:            a.certs.TLSConfig(),
+		MaxMessageSize: int64(a.cfg.Limits.MaxMessageSize),
+		MaxRecipients:  a.cfg.Limits.MaxSMTPRecipients,
+		RatePerMinute:  a.cfg.Limits.MaxUserSendPerMinute,
+		RateBurst:      a.cfg.Limits.MaxUserSendBurstSize,
+		Logger:         a.log,
+		Metrics:        a.metrics,
+	})
+	return nil
+}
+
+func (a *App) webConfig() web.Config {
+	return web.Config{
+		Domain:         a.names.mail,
+		Host:           a.names.host,
+		SelfSigned:     a.cfg.TLS.Mode == config.TLSSelfSigned,
+		UsernameLength: a.cfg.Accounts.UsernameMaxLength,
+		PasswordMin:    a.cfg.Accounts.PasswordMinLength,
+		Services:       services(a.cfg.Listen, a.names.host),
+		Contact:        a.cfg.Contact.Admin,
+		NewBurst:       a.cfg.Limits.NewBurst,
+		NewPerSecond:   float64(a.cfg.Limits.NewPerSecond),
+		Client:         clientOf,
+		Logger:         a.log,
+		Metrics:        a.metrics,
+	}
+}
+
+func (a *App) openAdmin() error {
+	s, err := admin.Listen(a.cfg.DataDir, a.log)
+	if err != nil {
+		return err
+	}
+	a.admin = s
+	a.onStop("status socket", s.Close)
+	return nil
+}
+
+// tooMany says a protocol's words to a client that met a bound on
+// connections, before TLS.
+func tooMany(line string) func(net.Conn) {
+	return func(c net.Conn) { io.WriteString(c, line+"\r\n") }
+}

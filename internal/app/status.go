@@ -1,0 +1,55 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"barid/internal/admin"
+	"barid/internal/finding"
+	"barid/storage"
+)
+
+// shown are the counters that status has; /metrics has all.
+var shown = []string{
+	"created_accounts", "rejected_registrations", "delivered_mail", "quota_exceeded", "imap_sessions", "imap_idle",
+}
+
+// Status tells how the relay is now.
+func (a *App) Status() admin.Status {
+	s := admin.Status{
+		Version: a.opt.Version, Commit: a.opt.Commit, Domain: a.cfg.Domain,
+		Started: a.started, Now: time.Now(),
+		Limits:   admin.LimitsOf(a.metrics),
+		Findings: a.certs.Findings(),
+	}
+	a.mu.Lock()
+	for _, l := range a.addrs {
+		s.Listeners = append(s.Listeners, admin.Listener{Name: l.name, Addr: l.addr.String()})
+	}
+	a.mu.Unlock()
+	s.Store = storeState(a.store.Health(context.Background()))
+	counters, err := admin.CountersOf(a.metrics, shown...)
+	if err != nil {
+		s.Findings = append(s.Findings, finding.Finding{
+			ID: "metrics.unreadable", Severity: finding.Warning,
+			Text: "The counters cannot be read: " + err.Error() + ".", Remedy: "Report it; nothing else is affected.",
+		})
+	}
+	s.Counters = counters
+	return s
+}
+
+// storeState puts the health of the store in a word.
+func storeState(err error) admin.Store {
+	switch {
+	case err == nil:
+		return admin.Store{State: "ok"}
+	case errors.Is(err, storage.ErrFull):
+		return admin.Store{State: "full", Text: err.Error()}
+	}
+	return admin.Store{State: "read-only", Text: err.Error()}
+}
+
+// dataPath gives a path in the data directory.
+func (a *App) dataPath(name string) string { return a.cfg.DataDir + "/" + name }
