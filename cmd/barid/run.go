@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"barid/internal/app"
+	"barid/internal/config"
+)
+
+// stopTime bounds the end of a relay.
+const stopTime = 20 * time.Second
+
+func runCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Serve until SIGTERM or SIGINT; a second one ends it at once",
+		Args:  cobra.NoArgs,
+	}
+	demo := c.Flags().Bool("demo", false, "serve a throw-away relay on 127.0.0.1, with invites for two people")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *demo && cmd.Flags().Changed("config") {
+			return fmt.Errorf("a demo has no configuration: --demo and --config exclude each other")
+		}
+		if *demo {
+			return failed(runDemo(cmd))
+		}
+		_, cfg, err := loadConfig(cmd)
+		if err != nil {
+			return err
+		}
+		return failed(serve(cmd.Context(), cfg, func(*app.App) error { return nil }))
+	}
+	return c
+}
+
+// serve runs a relay from its making to its end. Ready is called when it
+// serves.
+func serve(ctx context.Context, cfg *config.Config, ready func(*app.App) error) error {
+	ctx, cancel := untilSignal(ctx)
+	defer cancel()
+	app.TuneRuntime()
+	ver, com := build()
+	a, err := app.New(cfg, app.Options{Version: ver, Commit: com})
+	if err != nil {
+		return err
+	}
+	err = a.Start(ctx)
+	if err == nil {
+		err = ready(a)
+	}
+	if err == nil {
+		<-ctx.Done()
+	}
+	end, cancelEnd := context.WithTimeout(context.Background(), stopTime)
+	defer cancelEnd()
+	if stop := a.Stop(end); err == nil {
+		err = stop
+	}
+	return err
+}
+
+// untilSignal gives a context that ends with the first SIGTERM or SIGINT. A
+// second one ends the process.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	done := make(chan struct{})
+	go func() {
+		for first := true; ; first = false {
+			select {
+			case <-signals:
+				if !first {
+					fmt.Fprintln(os.Stderr, "barid: ended at once by a second signal")
+					os.Exit(exitFailure)
+				}
+				cancel()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	}
+}
+
+// runDemo serves a relay whose data lies in a temporary directory, which is
+// removed at the end.
+func runDemo(cmd *cobra.Command) (err error) {
+	dir, err := os.MkdirTemp("", "barid-demo-")
+	if err != nil {
+		return fmt.Errorf("make a directory for the demo: %w", err)
+	}
+	defer func() {
+		if gone := os.RemoveAll(dir); err == nil {
+			err = gone
+		}
+	}()
+	cfg, err := config.Demo(dir)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	return serve(cmd.Context(), cfg, func(a *app.App) error {
+		return printInvites(cmd.OutOrStdout(), os.Args[0], cfg.Domain, dir, []string{a.NewInvite(), a.NewInvite()})
+	})
+}
