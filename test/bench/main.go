@@ -60,11 +60,16 @@ const pinned = "BARID_BENCH_PINNED"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		stop()
-		os.Exit(1)
+	err := run(ctx, os.Args[1:])
+	if err == nil {
+		return
 	}
+	stop()
+	if child, ok := errors.AsType[*exec.ExitError](err); ok && child.Exited() {
+		os.Exit(child.ExitCode()) // the pinned one has said why
+	}
+	fmt.Fprintln(os.Stderr, "bench:", err)
+	os.Exit(1)
 }
 
 func run(ctx context.Context, args []string) error {
