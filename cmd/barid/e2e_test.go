@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,6 +22,7 @@ import (
 	"time"
 
 	"barid/internal/admin"
+	"barid/internal/config"
 )
 
 // binary builds barid once for all tests here.
@@ -253,31 +256,12 @@ func login(t *testing.T, uri string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // as ic=3 says
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	c, err := d.DialContext(ctx, "tcp", v.Get("ih")+":"+v.Get("ip"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
-	fmt.Fprintf(c, "a LOGIN %s %q\r\n", addr, v.Get("p"))
-	for r := bufio.NewReader(c); ; {
-		line, err := r.ReadString('\n')
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasPrefix(line, "a ") {
-			if !strings.HasPrefix(line, "a OK") {
-				t.Errorf("%s: %s", uri, line)
-			}
-			return
-		}
-	}
+	c := dialIMAP(t, net.JoinHostPort(v.Get("ih"), v.Get("ip")))
+	c.ask(fmt.Sprintf("LOGIN %s %q", addr, v.Get("p")), "a OK")
 }
 
-// A second signal does not wait for anything.
+// A second signal does not wait for anything, but the echo of the first is
+// none.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -285,11 +269,93 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	}
 	p := startCommand(t, []string{hang + "=1"}, self)
 	p.until(p.stdout, "serving")
+	begin := time.Now()
 	p.signal(syscall.SIGTERM)
 	p.until(p.stdout, "draining")
-	p.signal(syscall.SIGTERM)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	go func() {
+		for p.cmd.Process.Signal(syscall.SIGTERM) == nil {
+			<-again.C
+		}
+	}()
 	code, stderr := p.end()
 	if code != exitFailure || stderr != "barid: ended at once by a second signal\n" {
 		t.Errorf("code %d, stderr %q", code, stderr)
+	}
+	if took := time.Since(begin); took < oneSignal {
+		t.Errorf("took the echo for a second signal after %v", took)
+	}
+}
+
+// The configuration knows exactly the capabilities that the IMAP server has.
+func TestEveryCapabilityCanBeConfigured(t *testing.T) {
+	path := laboratory(t, filepath.Join(t.TempDir(), "data"))
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := config.LoginCapabilities()
+	text = fmt.Appendf(text, "[imap]\nlogin_capabilities = [\"%s\"]\n", strings.Join(words, `", "`))
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, nil, "run", "--config", path)
+	addr := regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(p.until(p.stderr, "listener=imaps"))
+	c := dialIMAP(t, addr)
+	afterLogin := c.ask("LOGIN abcdefghi@_relay.test correct-horse", "a OK [CAPABILITY ")
+	full := c.ask("CAPABILITY", "* CAPABILITY ")
+	slices.Sort(words)
+	for name, got := range map[string]string{"LOGIN": afterLogin, "CAPABILITY": full} {
+		list, _, _ := strings.Cut(got, "]")
+		have := strings.Fields(list)
+		slices.Sort(have)
+		if !slices.Equal(words, have) {
+			t.Errorf("%s has %q, the configuration %q", name, have, words)
+		}
+	}
+}
+
+// imapConn is a connection to an IMAP listener, with half a minute to live.
+type imapConn struct {
+	t *testing.T
+	c net.Conn
+	r *bufio.Reader
+}
+
+func dialIMAP(t *testing.T, addr string) *imapConn {
+	t.Helper()
+	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // as ic=3 in an invite says
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(30 * time.Second))
+	return &imapConn{t, c, bufio.NewReader(c)}
+}
+
+// ask sends a command, wants a line with that beginning before its end, and
+// gives what follows it.
+func (c *imapConn) ask(command, prefix string) (rest string) {
+	c.t.Helper()
+	fmt.Fprintf(c.c, "a %s\r\n", command)
+	found := false
+	for {
+		line, err := c.r.ReadString('\n')
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if after, ok := strings.CutPrefix(line, prefix); ok {
+			rest, found = strings.TrimSpace(after), true
+		}
+		if strings.HasPrefix(line, "a ") {
+			if !found {
+				c.t.Fatalf("no line begins %q; the last is %q", prefix, line)
+			}
+			return rest
+		}
 	}
 }

@@ -17,6 +17,11 @@ import (
 // stopTime bounds the end of a relay.
 const stopTime = 20 * time.Second
 
+// oneSignal is how long what arrives after a first signal still belongs to
+// it: programs that start others (timeout, sudo, shells) pass a signal on that
+// the terminal or the process group delivers too.
+const oneSignal = 300 * time.Millisecond
+
 func runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
@@ -74,16 +79,20 @@ func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	done := make(chan struct{})
 	go func() {
-		for first := true; ; first = false {
+		var first time.Time
+		for {
 			select {
 			case <-signals:
-				if !first {
-					fmt.Fprintln(os.Stderr, "barid: ended at once by a second signal")
-					os.Exit(exitFailure)
-				}
-				cancel()
 			case <-done:
 				return
+			}
+			switch {
+			case first.IsZero():
+				first = time.Now()
+				cancel()
+			case time.Since(first) > oneSignal:
+				fmt.Fprintln(os.Stderr, "barid: ended at once by a second signal")
+				os.Exit(exitFailure)
 			}
 		}
 	}()

@@ -132,22 +132,27 @@ func isASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(c rune) bool { return c > 0x7e || c < 0x20 })
 }
 
-// capabilities are the words that login_capabilities may have: what the IMAP
-// server does after login.
-var capabilities = []string{
-	"IMAP4rev1", "ID", "IDLE", "LITERAL+", "METADATA", "QUOTA", "XCHATMAIL", "XDELTAPUSH",
+// LoginCapabilities lists the words that imap.login_capabilities may have: all
+// that the IMAP server can do after login.
+func LoginCapabilities() []string {
+	return []string{
+		"IMAP4rev1", "ID", "IDLE", "LITERAL+", "XCHATMAIL", "XDELTAPUSH",
+		"ENABLE", "NAMESPACE", "CHILDREN", "SPECIAL-USE", "UNSELECT", "UIDPLUS", "MOVE",
+		"METADATA", "QUOTA",
+	}
 }
 
 func (k *checker) imap(i *IMAP) {
 	const key = "imap.login_capabilities"
 	k.durationBetween("imap.keepalive", i.Keepalive, 10*time.Second, 29*time.Minute)
+	known := LoginCapabilities()
 	for n, word := range i.LoginCapabilities {
 		switch {
 		case slices.Index(i.LoginCapabilities, word) < n:
 			k.badElement(key, n, "has %s twice", quoteShort(word))
-		case !slices.Contains(capabilities, word):
+		case !slices.Contains(known, word):
 			text := "has the unknown capability " + quoteShort(word)
-			if w := nearestWord(word, capabilities); w != "" {
+			if w := nearestWord(word, known); w != "" {
 				text += fmt.Sprintf(", did you mean %q?", w)
 			}
 			k.badElement(key, n, "%s", text)
