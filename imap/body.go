@@ -9,6 +9,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"barid/imap/wire"
+	"barid/internal/mime"
 	"barid/storage"
 )
 
@@ -24,7 +25,17 @@ func headerOnly(s *imap.FetchItemBodySection) bool {
 // messageBody gives sections of one message.
 type messageBody struct {
 	content storage.Content
-	head    []byte // nil until it is read
+	head    []byte     // nil until it is read
+	parts   *mime.Part // nil until they are looked for
+}
+
+// structure gives the parts of the message.
+func (b *messageBody) structure() (*mime.Part, error) {
+	var err error
+	if b.parts == nil {
+		b.parts, err = mime.Parse(b.content, b.content.Size())
+	}
+	return b.parts, err
 }
 
 // header gives the header with the empty line that ends it.
@@ -73,7 +84,8 @@ func headerEnd(b []byte) int {
 	return -1
 }
 
-// section writes the octets of one section.
+// section writes the octets of one section, or NIL where there is no such
+// part.
 func (b *messageBody) section(out *wire.Writer, i wire.FetchItem) error {
 	s := i.Section
 	out.Raw(i.Name)
@@ -83,37 +95,73 @@ func (b *messageBody) section(out *wire.Writer, i wire.FetchItem) error {
 		out.Raw(">")
 	}
 	out.Raw(" ")
+	r, off, n, err := b.find(s)
 	switch {
-	case len(s.Part) > 0:
+	case err != nil:
+		out.Abort(err) // in the middle of a line
+		return err
+	case r == nil:
 		out.Raw("NIL")
 		return nil
-	case s.Specifier == imap.PartSpecifierNone:
-		writePiece(out, b.content, 0, b.content.Size(), s.Partial)
-		return nil
 	}
-	head, err := b.header()
-	if err != nil {
-		out.Abort(err)
-		return err
-	}
-	if s.Specifier == imap.PartSpecifierText {
-		n := int64(len(head))
-		writePiece(out, b.content, n, b.content.Size()-n, s.Partial)
-		return nil
-	}
-	head = pickFields(head, s)
-	writePiece(out, bytes.NewReader(head), 0, int64(len(head)), s.Partial)
-	return nil
-}
-
-// writePiece writes n octets from off, or the part of them that is asked for.
-func writePiece(out *wire.Writer, r io.ReaderAt, off, n int64, p *imap.SectionPartial) {
-	if p != nil {
+	if p := s.Partial; p != nil {
 		skip := min(p.Offset, n)
 		off += skip
 		n = min(n-skip, p.Size)
 	}
 	out.Literal(r, off, n)
+	return nil
+}
+
+// find gives the octets of a section: n of r from off. r is nil when there
+// is no such part.
+func (b *messageBody) find(s *imap.FetchItemBodySection) (r io.ReaderAt, off, n int64, err error) {
+	if len(s.Part) > 0 {
+		return b.findPart(s)
+	}
+	if s.Specifier == imap.PartSpecifierNone {
+		return b.content, 0, b.content.Size(), nil
+	}
+	head, err := b.header()
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	if s.Specifier == imap.PartSpecifierText {
+		n := int64(len(head))
+		return b.content, n, b.content.Size() - n, nil
+	}
+	head = pickFields(head, s)
+	return bytes.NewReader(head), 0, int64(len(head)), nil
+}
+
+// findPart is find for a numbered part.
+func (b *messageBody) findPart(s *imap.FetchItemBodySection) (r io.ReaderAt, off, n int64, err error) {
+	root, err := b.structure()
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	p := root.Child(s.Part)
+	if p == nil {
+		return nil, 0, 0, nil
+	}
+	switch s.Specifier {
+	case imap.PartSpecifierNone:
+		return b.content, p.Body, p.BodyLen, nil
+	case imap.PartSpecifierMIME:
+		return b.content, p.Header, p.HeaderLen, nil
+	}
+	if p = p.Message; p == nil {
+		return nil, 0, 0, nil
+	}
+	if s.Specifier == imap.PartSpecifierText {
+		return b.content, p.Body, p.BodyLen, nil
+	}
+	head := make([]byte, min(p.HeaderLen, maxHeader))
+	if _, err := b.content.ReadAt(head, p.Header); err != nil && err != io.EOF {
+		return nil, 0, 0, err
+	}
+	head = pickFields(head, s)
+	return bytes.NewReader(head), 0, int64(len(head)), nil
 }
 
 // pickFields gives the header fields that a section asks for and an empty

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"barid/imap/wire"
+	"barid/internal/mime"
 	"barid/storage"
 )
 
@@ -214,6 +215,26 @@ func (a *fetchAnswer) item(out *wire.Writer, i wire.FetchItem, m storage.Message
 		out.Raw("MODSEQ (")
 		out.Number(uint64(m.ModSeq))
 		out.Raw(")")
+	case wire.ItemEnvelope:
+		head, err := body.header()
+		if err != nil {
+			out.Abort(err) // in the middle of a line
+			return err
+		}
+		out.Raw("ENVELOPE ")
+		writeEnvelope(out, mime.EnvelopeFields(head))
+	case wire.ItemBody, wire.ItemBodyStructure:
+		p, err := body.structure()
+		if err != nil {
+			out.Abort(err)
+			return err
+		}
+		if i.Item == wire.ItemBody {
+			out.Raw("BODY ")
+		} else {
+			out.Raw("BODYSTRUCTURE ")
+		}
+		writeStructure(out, p, i.Item == wire.ItemBodyStructure)
 	case wire.ItemSection:
 		return body.section(out, i)
 	}

@@ -119,7 +119,7 @@ func TestDialogues(t *testing.T) {
 	}
 }
 
-const mail = `Message-ID: <1@relay.test>
+const letter = `Message-ID: <1@relay.test>
 Date: Wed, 25 Nov 2026 10:00:00 +0000
 From: <bob@relay.test>
 To: <alice@relay.test>
@@ -171,7 +171,7 @@ S: A0005 OK Fetch completed
 C: A0006 IDLE
 S: + idling
 `)
-	l.deliver(t, "alice@relay.test", mail)
+	l.deliver(t, "alice@relay.test", letter)
 	p.Play(t, `
 S: * 1 EXISTS
 C: DONE
@@ -198,7 +198,7 @@ C: A0012 IDLE
 S: + idling
 S- 20ms
 -- mail --
-`+mail+`-- header --
+`+letter+`-- header --
 Message-ID: <1@relay.test>
 Date: Wed, 25 Nov 2026 10:00:00 +0000
 From: <bob@relay.test>

@@ -25,10 +25,7 @@ func (s *session) storeBy(c *wire.Command, byUID bool) (string, error) {
 	if s.box.readOnly {
 		return noReply, refusal("[READ-ONLY] The mailbox is open for reading")
 	}
-	var uids []storage.UID
-	for _, i := range s.pick(set, byUID) {
-		uids = append(uids, s.box.told[i].UID)
-	}
+	uids := s.uids(s.pick(set, byUID))
 	what := keepNumbers
 	if byUID {
 		what = everything

@@ -90,21 +90,23 @@ func (s Set) Has(n uint32) bool {
 	return found || i > 0 && s[i-1].Last >= n
 }
 
-// Set writes ascending numbers as a set, neighbours as ranges.
-func (w *Writer) Set(ascending []uint32) {
+// FormatSet gives ascending numbers as a set, neighbours as ranges.
+func FormatSet(ascending []uint32) string {
+	var b []byte
 	for i := 0; i < len(ascending); {
 		j := i
 		for j+1 < len(ascending) && ascending[j+1] == ascending[j]+1 {
 			j++
 		}
 		if i > 0 {
-			w.Raw(",")
+			b = append(b, ',')
 		}
-		w.Number(uint64(ascending[i]))
+		b = strconv.AppendUint(b, uint64(ascending[i]), 10)
 		if j > i {
-			w.Raw(":")
-			w.Number(uint64(ascending[j]))
+			b = append(b, ':')
+			b = strconv.AppendUint(b, uint64(ascending[j]), 10)
 		}
 		i = j + 1
 	}
+	return string(b)
 }

@@ -1,0 +1,283 @@
+package imap
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"net/mail"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"barid/imap/wire"
+	"barid/storage"
+)
+
+// Bounds of one SEARCH: how much of a message's body is looked at, and how
+// much of all of them.
+const (
+	searchBody  = 1 << 20
+	searchTotal = 64 << 20
+)
+
+func (s *session) search(c *wire.Command) (string, error)    { return s.searchBy(c, false) }
+func (s *session) uidSearch(c *wire.Command) (string, error) { return s.searchBy(c, true) }
+
+func (s *session) searchBy(c *wire.Command, byUID bool) (string, error) {
+	charset, key := c.Search()
+	if err := c.End(); err != nil {
+		return noReply, err
+	}
+	if charset != "" && charset != "US-ASCII" && charset != "UTF-8" {
+		return noReply, refusal("[BADCHARSET (US-ASCII UTF-8)] Unknown charset")
+	}
+	if err := s.tell(arrivals, nil); err != nil {
+		return noReply, err
+	}
+	q := newQuery(key, s.box.told)
+	found, err := s.find(q)
+	if err != nil {
+		return noReply, err
+	}
+	out := s.writer()
+	out.Raw("* SEARCH")
+	for _, i := range found {
+		n := uint64(i + 1)
+		if byUID {
+			n = uint64(s.box.told[i].UID)
+		}
+		out.Raw(" ")
+		out.Number(n)
+	}
+	out.EOL()
+	return "OK Search completed", nil
+}
+
+// find gives the places in told of the messages that q holds for, ascending.
+// Content is read only of those that cannot be judged without.
+func (s *session) find(q *query) ([]int, error) {
+	v, err := s.look()
+	if err != nil {
+		return nil, err
+	}
+	holds := make([]bool, len(s.box.told))
+	place := map[storage.UID]int{}
+	var unclear []storage.UID
+	for i, m := range s.box.told {
+		j, ok := find(v.Messages, m.UID)
+		if !ok {
+			continue
+		}
+		switch q.holds(&q.key, i, v.Messages[j], nil) {
+		case yes:
+			holds[i] = true
+		case unknown:
+			unclear = append(unclear, m.UID)
+			place[m.UID] = i
+		}
+	}
+	if len(unclear) > 0 {
+		part := storage.Header
+		if q.key.NeedsBody() {
+			part = storage.Whole
+		}
+		err := s.box.Read(s.ctx, unclear, part, func(uid storage.UID, content storage.Content) error {
+			i := place[uid]
+			j, _ := find(v.Messages, uid)
+			text := &searchText{body: messageBody{content: content}, left: &q.left}
+			holds[i] = q.holds(&q.key, i, v.Messages[j], text) == yes
+			return text.err
+		})
+		if errors.Is(err, errCostly) {
+			return nil, refusal("[LIMIT] The search would read too much")
+		}
+		if err != nil {
+			return nil, fault(err)
+		}
+	}
+	var found []int
+	for i, ok := range holds {
+		if ok {
+			found = append(found, i)
+		}
+	}
+	return found, nil
+}
+
+// verdict is what is known of whether a key holds for a message.
+type verdict int8
+
+const (
+	no verdict = iota - 1
+	unknown
+	yes
+)
+
+func verdictOf(b bool) verdict {
+	if b {
+		return yes
+	}
+	return no
+}
+
+// query is a search under way.
+type query struct {
+	key  wire.SearchKey
+	left int64 // octets that may still be read
+}
+
+// newQuery prepares a key for the messages that the client knows: sets are
+// resolved, texts folded.
+func newQuery(key wire.SearchKey, told []storage.Message) *query {
+	q := &query{key: key, left: searchTotal}
+	prepare(&q.key, uint32(len(told)), uint32(lastUID(told)))
+	return q
+}
+
+func prepare(k *wire.SearchKey, numbers, uids uint32) {
+	switch k.Op {
+	case wire.SearchNumbers:
+		k.Set = k.Set.Resolve(numbers)
+	case wire.SearchUIDs:
+		k.Set = k.Set.Resolve(uids)
+	case wire.SearchHeader, wire.SearchBody, wire.SearchText:
+		k.Text = strings.ToLower(k.Text)
+	}
+	for i := range k.Sub {
+		prepare(&k.Sub[i], numbers, uids)
+	}
+}
+
+// holds tells whether k holds for the message at place i. Without its text
+// the answer may be unknown.
+func (q *query) holds(k *wire.SearchKey, i int, m storage.Message, text *searchText) verdict {
+	switch k.Op {
+	case wire.SearchAll:
+		return yes
+	case wire.SearchNumbers:
+		return verdictOf(k.Set.Has(uint32(i + 1)))
+	case wire.SearchUIDs:
+		return verdictOf(k.Set.Has(uint32(m.UID)))
+	case wire.SearchFlag:
+		return verdictOf(m.Flags&flagsOf([]imap.Flag{imap.Flag(k.Text)}) != 0)
+	case wire.SearchBefore, wire.SearchOn, wire.SearchSince:
+		return dateHolds(k.Op-wire.SearchBefore, m.Received.UTC(), k.Date)
+	case wire.SearchLarger:
+		return verdictOf(m.Size > int64(k.Number))
+	case wire.SearchSmaller:
+		return verdictOf(m.Size < int64(k.Number))
+	case wire.SearchModSeq:
+		return verdictOf(uint64(m.ModSeq) >= k.Number)
+	case wire.SearchNot:
+		return -q.holds(&k.Sub[0], i, m, text)
+	case wire.SearchOr:
+		return max(q.holds(&k.Sub[0], i, m, text), q.holds(&k.Sub[1], i, m, text))
+	case wire.SearchAnd:
+		all := yes
+		for n := range k.Sub {
+			if all = min(all, q.holds(&k.Sub[n], i, m, text)); all == no {
+				break
+			}
+		}
+		return all
+	}
+	if text == nil {
+		return unknown
+	}
+	return verdictOf(text.holds(k))
+}
+
+// dateHolds compares days, whatever the zone: before, on, since.
+func dateHolds(op wire.SearchOp, at, day time.Time) verdict {
+	y, mo, d := at.Date()
+	n := time.Date(y, mo, d, 0, 0, 0, 0, time.UTC).Compare(day)
+	switch op {
+	case 0:
+		return verdictOf(n < 0)
+	case 1:
+		return verdictOf(n == 0)
+	}
+	return verdictOf(n >= 0)
+}
+
+// errCostly ends a search that would read too much.
+var errCostly = errors.New("search reads too much")
+
+// searchText is what a search reads of one message.
+type searchText struct {
+	body messageBody
+	left *int64
+	err  error
+}
+
+func (t *searchText) holds(k *wire.SearchKey) bool {
+	known := t.body.head != nil
+	head, err := t.body.header()
+	if err != nil {
+		t.err = err
+		return false
+	}
+	if !known {
+		*t.left -= int64(len(head))
+	}
+	switch k.Op {
+	case wire.SearchHeader:
+		return anyField(head, k.Field, func(v string) bool { return strings.Contains(strings.ToLower(decoded(v)), k.Text) })
+	case wire.SearchSentBefore, wire.SearchSentOn, wire.SearchSentSince:
+		return anyField(head, "Date", func(v string) bool {
+			at, err := mail.ParseDate(strings.TrimSpace(v))
+			return err == nil && dateHolds(k.Op-wire.SearchSentBefore, at, k.Date) == yes
+		})
+	case wire.SearchText:
+		if anyField(head, "", func(v string) bool { return strings.Contains(strings.ToLower(decoded(v)), k.Text) }) {
+			return true
+		}
+	}
+	return t.bodyHas(int64(len(head)), k.Text)
+}
+
+// bodyHas looks for text, in lower case, in the octets of the body as they
+// are.
+func (t *searchText) bodyHas(from int64, text string) bool {
+	n := min(t.body.content.Size()-from, searchBody)
+	if *t.left -= n; *t.left < 0 {
+		t.err = errCostly
+		return false
+	}
+	b := make([]byte, max(n, 0))
+	if _, err := t.body.content.ReadAt(b, from); err != nil && err != io.EOF {
+		t.err = err
+		return false
+	}
+	return bytes.Contains(bytes.ToLower(b), []byte(text))
+}
+
+// anyField tells whether f holds for the value of a field of that name, or
+// for any field with its name when name is empty.
+func anyField(head []byte, name string, f func(value string) bool) (found bool) {
+	eachField(head, func(n string, field []byte) {
+		switch {
+		case found:
+		case name == "":
+			found = f(string(field))
+		case strings.EqualFold(n, name):
+			found = f(string(field[bytes.IndexByte(field, ':')+1:]))
+		}
+	})
+	return found
+}
+
+// decoded undoes folding and RFC 2047. What cannot be undone stays.
+func decoded(v string) string {
+	v = strings.TrimSpace(strings.NewReplacer("\r", "", "\n", "").Replace(v))
+	if !strings.Contains(v, "=?") {
+		return v
+	}
+	d, err := new(mime.WordDecoder).DecodeHeader(v)
+	if err != nil {
+		return v
+	}
+	return d
+}
