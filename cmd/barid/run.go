@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -16,6 +17,9 @@ import (
 
 // stopTime bounds the end of a relay.
 const stopTime = 20 * time.Second
+
+// demoTries bounds how often a demo looks for free ports.
+const demoTries = 5
 
 // oneSignal is how long what arrives after a first signal still belongs to
 // it: programs that start others (timeout, sudo, shells) pass a signal on that
@@ -115,11 +119,17 @@ func runDemo(cmd *cobra.Command) (err error) {
 			err = gone
 		}
 	}()
-	cfg, err := config.Demo(dir)
-	if err != nil {
-		return fmt.Errorf("demo: %w", err)
+	for try := 1; ; try++ {
+		cfg, err := config.Demo(dir)
+		if err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+		err = serve(cmd.Context(), cfg, func(a *app.App) error {
+			return printInvites(cmd.OutOrStdout(), os.Args[0], cfg.Domain, dir, []string{a.NewInvite(), a.NewInvite()})
+		})
+		// Between looking for a free port and taking it, somebody else may.
+		if try == demoTries || !errors.Is(err, syscall.EADDRINUSE) {
+			return err
+		}
 	}
-	return serve(cmd.Context(), cfg, func(a *app.App) error {
-		return printInvites(cmd.OutOrStdout(), os.Args[0], cfg.Domain, dir, []string{a.NewInvite(), a.NewInvite()})
-	})
 }
