@@ -26,8 +26,8 @@ type Dir struct {
 	path string
 }
 
-// At gives the mailbox directory with that path in fsys.
-func At(fsys journal.FS, path string) Dir { return Dir{fsys, path} }
+// At gives the mailbox directory with that path in fsys, "" for its root.
+func At(fsys journal.FS, dir string) Dir { return Dir{fsys, path.Clean(dir)} }
 
 // Path is where the directory is.
 func (d Dir) Path() string { return d.path }

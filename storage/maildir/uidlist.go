@@ -3,6 +3,7 @@ package maildir
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -161,7 +162,7 @@ func cutName(rest []byte) (ext, name []byte, ok bool) {
 
 // order puts entries in order; of two with one UID the first stays.
 func (l *UIDList) order() {
-	byUID := func(a, b UIDEntry) int { return int(int64(a.UID) - int64(b.UID)) }
+	byUID := func(a, b UIDEntry) int { return cmp.Compare(a.UID, b.UID) }
 	if !slices.IsSortedFunc(l.Entries, byUID) {
 		slices.SortStableFunc(l.Entries, byUID)
 	}
