@@ -229,6 +229,8 @@ func (s *session) serve() {
 // step takes one line, and the rest of the command that it begins.
 func (s *session) step(err error) {
 	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.bye(inactive)
 	case err != nil:
 		s.broken(err)
 	case s.idling.Load():
@@ -280,7 +282,9 @@ func (s *session) bye(why string) {
 }
 
 // silent ends a connection whose client said nothing for too long.
-func (s *session) silent() { s.locked(func() { s.bye("Disconnected for inactivity") }) }
+func (s *session) silent() { s.locked(func() { s.bye(inactive) }) }
+
+const inactive = "Disconnected for inactivity"
 
 // tooLate ends a connection that never logged in. It is called under the
 // lock of a queue.
