@@ -14,8 +14,6 @@ func (a *App) listeners() []netserve.Listener {
 		Mode: netserve.Mux, TLS: tls, Handler: a.web.https, Plain: a.web.redirect,
 		ALPN: map[string]netserve.Handler{"imap": a.imap, "smtp": a.submit},
 	}
-	http := netserve.Listener{Handler: a.web.http}
-	metrics := netserve.Listener{Handler: a.web.metrics}
 
 	var all []netserve.Listener
 	add := func(name string, addrs []string, l netserve.Listener) {
@@ -31,9 +29,10 @@ func (a *App) listeners() []netserve.Listener {
 	add("submissions", on.Submissions, withTLS(smtp))
 	add("submission", on.Submission, smtp)
 	add("https", on.HTTPS, https)
-	add("http", on.HTTP, http)
+	add("http", on.HTTP, netserve.Listener{Handler: a.web.redirect})
 	add("imap_clear", on.IMAPClear, inClear(imap, a.imap.Clear()))
 	add("submission_clear", on.SubmissionClear, inClear(smtp, a.submit.Clear()))
-	add("metrics", on.Metrics, metrics)
+	add("http_clear", on.HTTPClear, netserve.Listener{Handler: a.web.clear})
+	add("metrics", on.Metrics, netserve.Listener{Handler: a.web.metrics})
 	return all
 }

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"barid/internal/config"
 	"barid/internal/netserve"
 	"barid/web"
 )
@@ -25,11 +24,11 @@ const (
 // webServers are the HTTP servers of a relay, each fed by a queue that stands
 // behind a listener.
 type webServers struct {
-	https, http, redirect, metrics *netserve.Queue
-	servers                        []*http.Server
-	queues                         []*netserve.Queue
-	log                            *slog.Logger
-	done                           sync.WaitGroup
+	https, clear, redirect, metrics *netserve.Queue
+	servers                         []*http.Server
+	queues                          []*netserve.Queue
+	log                             *slog.Logger
+	done                            sync.WaitGroup
 }
 
 // webAddr names a queue to http.Server.
@@ -103,10 +102,7 @@ func (a *App) makeWeb() error {
 	w := &webServers{log: a.log}
 	w.https = w.add("https", pages)
 	w.redirect = w.add("redirect", web.Redirect(cfg))
-	w.http = w.redirect
-	if a.cfg.TLS.Mode == config.TLSSelfSigned && len(a.cfg.Listen.HTTPS) == 0 {
-		w.http = w.add("http", pages) // there is nowhere to redirect to
-	}
+	w.clear = w.add("http_clear", pages)
 	w.metrics = w.add("metrics", metricsOnly(a.metrics.Handler()))
 	a.web = w
 	return nil

@@ -47,8 +47,7 @@ type Listen struct {
 	// HTTPS serves the web pages and, told apart by ALPN, IMAP and submission.
 	// Default ["[::]:443"].
 	HTTPS []string `toml:"https"`
-	// HTTP sends browsers to the pages on listen.https; where that is off and
-	// the certificate self-signed, it serves them itself. Default ["[::]:80"].
+	// HTTP sends browsers on to HTTPS. Default ["[::]:80"].
 	HTTP []string `toml:"http"`
 	// IMAPClear is IMAP with login in the clear, for laboratories: loopback
 	// addresses only. Default [].
@@ -56,6 +55,9 @@ type Listen struct {
 	// SubmissionClear is submission with login in the clear, for laboratories:
 	// loopback addresses only. Default [].
 	SubmissionClear []string `toml:"submission_clear"`
+	// HTTPClear serves the web pages without TLS, for laboratories: loopback
+	// addresses only. Default [].
+	HTTPClear []string `toml:"http_clear"`
 	// Metrics serves /metrics in the Prometheus text format: loopback and
 	// private addresses only. Default [].
 	Metrics []string `toml:"metrics"`

@@ -13,10 +13,25 @@ const maxAddrs = 16
 // Addrs gives the addresses of a listener by its key ("imaps"), nil when it
 // is off or there is none of that name.
 func (l *Listen) Addrs(name string) []string {
+	if addrs := l.field(name); addrs != nil {
+		return *addrs
+	}
+	return nil
+}
+
+// Set replaces the addresses of a listener by its key, if there is one.
+func (l *Listen) Set(name string, addrs []string) {
+	if have := l.field(name); have != nil {
+		*have = addrs
+	}
+}
+
+// field finds a listener by its key.
+func (l *Listen) field(name string) *[]string {
 	v := reflect.ValueOf(l).Elem()
 	for i := range v.NumField() {
 		if v.Type().Field(i).Tag.Get("toml") == name {
-			return v.Field(i).Interface().([]string)
+			return v.Field(i).Addr().Interface().(*[]string)
 		}
 	}
 	return nil
@@ -90,9 +105,9 @@ func parseListen(text string) (addr netip.AddrPort, why string) {
 // restrict tells why a listener may not have an address.
 func restrict(name string, ip netip.Addr) string {
 	switch name {
-	case "imap_clear", "submission_clear":
+	case "imap_clear", "submission_clear", "http_clear":
 		if !ip.IsLoopback() {
-			return "passwords would travel in the clear, so only a loopback address is possible"
+			return "what it carries would travel in the clear, so only a loopback address is possible"
 		}
 	case "metrics":
 		if !ip.IsLoopback() && !ip.IsPrivate() && !shared.Contains(ip) && !ip.IsLinkLocalUnicast() {

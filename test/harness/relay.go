@@ -76,10 +76,8 @@ func New(t testing.TB, opt Options) *Relay {
 func laboratory(domain, dataDir string) *config.Config {
 	cfg := config.Default(domain)
 	cfg.DataDir = dataDir
-	any := []string{"127.0.0.1:0"}
-	cfg.Listen = config.Listen{
-		IMAPS: any, IMAP: any, Submissions: any, Submission: any, HTTPS: any, HTTP: any,
-		IMAPClear: any, SubmissionClear: any, Metrics: any,
+	for _, name := range cfg.Listen.Names() {
+		cfg.Listen.Set(name, []string{"127.0.0.1:0"})
 	}
 	return cfg
 }
@@ -101,14 +99,9 @@ func (r *Relay) start(t testing.TB) {
 // keepPorts writes the ports that the kernel gave into the configuration, so
 // that the relay comes back where its clients look for it.
 func (r *Relay) keepPorts() {
-	l := &r.cfg.Listen
-	for name, addrs := range map[string]*[]string{
-		"imaps": &l.IMAPS, "imap": &l.IMAP, "submissions": &l.Submissions, "submission": &l.Submission,
-		"https": &l.HTTPS, "http": &l.HTTP, "imap_clear": &l.IMAPClear, "submission_clear": &l.SubmissionClear,
-		"metrics": &l.Metrics,
-	} {
+	for _, name := range r.cfg.Listen.Names() {
 		if addr := r.app.Addr(name); addr != "" {
-			*addrs = []string{addr}
+			r.cfg.Listen.Set(name, []string{addr})
 		}
 	}
 }

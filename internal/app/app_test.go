@@ -1,0 +1,118 @@
+package app_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"barid/internal/app"
+	"barid/internal/config"
+	"barid/internal/journal"
+	"barid/test/harness"
+)
+
+// Two relays live in one process and know nothing of each other.
+func TestTwoRelaysInOneProcess(t *testing.T) {
+	a := harness.New(t, harness.Options{Domain: "a.test"})
+	b := harness.New(t, harness.Options{Domain: "b.test"})
+	for relay, want := range map[*harness.Relay]string{a: "a.test", b: "b.test"} {
+		if got := relay.App().Status().Domain; got != want {
+			t.Errorf("%s says it is %s", want, got)
+		}
+		if line := firstLine(t, relay, "imaps"); !strings.HasPrefix(line, "* OK ") {
+			t.Errorf("%s greets with %q", want, line)
+		}
+	}
+}
+
+func firstLine(t *testing.T, r *harness.Relay, listener string) string {
+	t.Helper()
+	conn := r.Dial(t, listener)
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
+}
+
+// A data directory has one owner; the second is told so, and disturbs nothing.
+func TestASecondRelayOnTheSameDataIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	first := harness.New(t, harness.Options{DataDir: dir})
+	cfg := config.Default("relay.test")
+	cfg.DataDir = dir
+	second, err := app.New(cfg, app.Options{})
+	if !errors.Is(err, journal.ErrLocked) || second != nil {
+		t.Fatalf("%v, %v", second, err)
+	}
+	if !strings.Contains(err.Error(), "another") {
+		t.Errorf("what it says: %v", err)
+	}
+	firstLine(t, first, "imaps")
+}
+
+// What cannot start undoes what it began: the data directory is free again.
+func TestAFailedStartLeavesNothingBehind(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	cfg := config.Default("relay.test")
+	cfg.DataDir = t.TempDir()
+	cfg.Listen = config.Listen{IMAPS: []string{"127.0.0.1:0", taken.Addr().String()}}
+	for range 2 {
+		a, err := app.New(cfg, app.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "imaps") {
+			t.Errorf("start on a taken port: %v", err)
+		}
+		if err := a.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := a.Stop(context.Background()); err != nil {
+			t.Errorf("stopped again: %v", err)
+		}
+	}
+}
+
+// Stop says goodbye to a session that waits, and does not wait for it.
+func TestStopSaysGoodbye(t *testing.T) {
+	r := harness.New(t, harness.Options{})
+	conn := r.Dial(t, "imaps")
+	lines := bufio.NewReader(conn)
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := lines.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	go r.App().Stop(context.Background())
+	if line, err := lines.ReadString('\n'); err != nil || !strings.HasPrefix(line, "* BYE") {
+		t.Errorf("%q, %v", line, err)
+	}
+}
+
+// Metrics are served on their own listener and nowhere else.
+func TestMetricsAreNotOnTheWeb(t *testing.T) {
+	r := harness.New(t, harness.Options{})
+	for listener, want := range map[string]int{"metrics": 200, "http_clear": 404} {
+		resp, err := http.Get("http://" + r.Addr(listener) + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s answers %s", listener, resp.Status)
+		}
+	}
+	if def := config.Default("relay.test"); len(def.Listen.Metrics) != 0 {
+		t.Errorf("metrics are on by default: %v", def.Listen.Metrics)
+	}
+}
