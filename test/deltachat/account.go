@@ -123,6 +123,22 @@ func (a *Account) StopIO() { a.core.t.Helper(); a.core.must(nil, "stop_io", a.ID
 // NetworkChanged tells the core to try again now whatever it put off.
 func (a *Account) NetworkChanged() { a.core.t.Helper(); a.core.must(nil, "maybe_network") }
 
+// waitConnectivity waits until the core's connectivity is one that match says
+// yes to: below 2000 it is not connected, from 4000 on all is well.
+func (a *Account) waitConnectivity(match func(int) bool, timeout time.Duration) {
+	a.core.t.Helper()
+	for deadline := time.Now().Add(timeout); ; {
+		var c int
+		a.core.must(&c, "get_connectivity", a.ID)
+		if match(c) {
+			return
+		}
+		if _, err := a.waitEvent("ConnectivityChanged", nil, time.Until(deadline)); err != nil {
+			a.core.t.Fatalf("%s: connectivity %d: %v", a.Name, c, err)
+		}
+	}
+}
+
 // take keeps an event for WaitEvent. Log lines are in the log alone.
 func (a *Account) take(e Event) {
 	switch e.Kind {

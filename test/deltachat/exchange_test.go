@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"testing"
+	"time"
 
 	"barid/internal/config"
 	"barid/test/harness"
@@ -21,7 +22,14 @@ func talkative(cfg *config.Config) {
 func under(t *testing.T, r *harness.Relay, alice, bob string) Relay {
 	return Relay{
 		Alice: alice, Bob: bob,
-		Restart: func() { r.Restart(t) },
+		Stop: func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			if err := r.App().Stop(ctx); err != nil {
+				t.Fatalf("stop the relay: %v", err)
+			}
+		},
+		Start: func() { r.Restart(t) },
 		DialIMAP: func(ctx context.Context) (net.Conn, error) {
 			d := tls.Dialer{Config: r.TLSConfig()}
 			return d.DialContext(ctx, "tcp", r.Addr("imaps"))
