@@ -117,6 +117,9 @@ func (b *fakeBox) change(f func(m []storage.Message, seq storage.ModSeq) []stora
 
 func (b *fakeBox) add(text string, flags storage.Flags, at time.Time) storage.UID {
 	uid := b.view.UIDNext
+	if at.IsZero() {
+		at = time.Now().Truncate(time.Second)
+	}
 	b.content[uid] = text
 	b.change(func(m []storage.Message, seq storage.ModSeq) []storage.Message {
 		return append(m, storage.Message{UID: uid, Flags: flags, ModSeq: seq, Size: int64(len(text)), Received: at})

@@ -305,7 +305,10 @@ func (s *session) drain() {
 		defer s.others.Done()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.conn.Stream().Write([]byte("* BYE Server is going away\r\n"))
+		if !s.over.Load() {
+			s.conn.Stream().Write([]byte("* BYE Server is going away\r\n"))
+			s.over.Store(true)
+		}
 		s.conn.Close()
 	}()
 }

@@ -171,5 +171,5 @@ func (w *Writer) Abort(err error) {
 
 // Date writes a date-time (INTERNALDATE).
 func (w *Writer) Date(t time.Time) {
-	w.Raw(t.Format(`"_2-Jan-2006 15:04:05 -0700"`))
+	w.Raw(t.Format(`"02-Jan-2006 15:04:05 -0700"`))
 }
