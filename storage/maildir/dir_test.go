@@ -55,6 +55,9 @@ func want(t *testing.T, d maildir.Dir, sub, name, text string) {
 	}
 }
 
+// tmpNames are names that some test could leave in tmp.
+var tmpNames = []string{"1.x", "1.x:2,", "2.y:2,S", "1.a:2,S", "2.b"}
+
 // list gives "sub/name" of all message files, and of what is left in tmp.
 func list(t *testing.T, d maildir.Dir) map[string]bool {
 	t.Helper()
@@ -63,6 +66,11 @@ func list(t *testing.T, d maildir.Dir) map[string]bool {
 		t.Fatal(err)
 	}
 	names := map[string]bool{}
+	for _, name := range tmpNames {
+		if _, err := d.Stat(maildir.Tmp, name); err == nil {
+			names["tmp/"+name] = true
+		}
+	}
 	for _, f := range files {
 		names[f.Sub+"/"+f.Name] = true
 	}
@@ -189,6 +197,7 @@ func TestInflatingIsBounded(t *testing.T) {
 		{"1.bomb,S=100", bomb, 1 << 20, maildir.ErrTooLarge},
 		{"1.bomb,S=20000000", bomb, 1 << 20, maildir.ErrTooLarge},
 		{"1.short,S=100", zipped("short"), 1 << 20, maildir.ErrBroken},
+		{"1.long,S=5", zipped("too long"), 1 << 20, maildir.ErrTooLarge},
 		{"1.half", half, 1 << 20, maildir.ErrBroken},
 		{"1.magic", []byte("\x1f\x8b"), 1 << 20, maildir.ErrBroken},
 		{"1.plain", make([]byte, 100), 99, maildir.ErrTooLarge},

@@ -45,14 +45,11 @@ type stem struct {
 // ParseName reads the name of a file in cur or new. It is false for names
 // that no message has: empty, hidden, too long, or with a slash or NUL.
 func ParseName(s string) (Name, bool) {
-	if s == "" || len(s) > maxName || s[0] == '.' || strings.ContainsAny(s, "/\x00") {
+	if !isName(s) {
 		return Name{}, false
 	}
 	text, info, hasInfo := strings.Cut(s, ":")
 	base, keys, _ := strings.Cut(text, ",")
-	if base == "" {
-		return Name{}, false
-	}
 	n := Name{Base: base, Size: -1, bare: !hasInfo}
 	n.parseKeys(keys)
 	n.stem = stem{text, base, n.Size, n.UID}
@@ -60,6 +57,11 @@ func ParseName(s string) (Name, bool) {
 		n.parseFlags(letters)
 	}
 	return n, true
+}
+
+func isName(s string) bool {
+	return s != "" && len(s) <= maxName && s[0] != '.' && s[0] != ',' && s[0] != ':' &&
+		strings.IndexByte(s, '/') < 0 && strings.IndexByte(s, 0) < 0
 }
 
 func (n *Name) parseKeys(keys string) {

@@ -2,7 +2,6 @@ package maildir
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -19,6 +18,7 @@ const UIDListName = "dovecot-uidlist"
 const (
 	maxUIDLine    = 4096
 	maxUIDEntries = 1 << 20
+	maxUIDFile    = 128 << 20 // octets
 )
 
 // ErrUIDList means that a file is no dovecot-uidlist, or too large.
@@ -50,40 +50,47 @@ type UIDEntry struct {
 // above them all. ErrUIDList when the header makes no sense or there is more
 // than a mailbox can have.
 func ReadUIDList(r io.Reader) (*UIDList, error) {
-	s := bufio.NewScanner(r)
-	s.Buffer(make([]byte, 0, maxUIDLine), maxUIDLine)
-	if !s.Scan() {
-		return nil, uidListError(s.Err(), "no header")
+	// One text, of which all names are pieces: reading costs no more than the
+	// scan, however many lines there are.
+	var b strings.Builder
+	if n, err := io.Copy(&b, io.LimitReader(r, maxUIDFile+1)); err != nil {
+		return nil, fmt.Errorf("read dovecot-uidlist: %w", err)
+	} else if n > maxUIDFile {
+		return nil, uidListError("larger than %d octets", maxUIDFile)
 	}
-	l, err := parseUIDHeader(s.Text())
+	header, text := cutLine(b.String())
+	l, err := parseUIDHeader(header)
 	if err != nil {
 		return nil, err
 	}
-	for s.Scan() {
-		e, ok := parseUIDLine(s.Bytes())
+	l.Entries = make([]UIDEntry, 0, min(strings.Count(text, "\n")+1, maxUIDEntries))
+	for text != "" {
+		var line string
+		line, text = cutLine(text)
+		if len(line) > maxUIDLine {
+			return nil, uidListError("line longer than %d octets", maxUIDLine)
+		}
+		e, ok := parseUIDLine(line)
 		if !ok {
 			continue
 		}
 		if len(l.Entries) == maxUIDEntries {
-			return nil, uidListError(nil, "too many entries")
+			return nil, uidListError("more than %d entries", maxUIDEntries)
 		}
 		l.Entries = append(l.Entries, e)
-	}
-	if err := s.Err(); err != nil {
-		return nil, uidListError(err, "")
 	}
 	l.order()
 	return l, nil
 }
 
-func uidListError(err error, what string) error {
-	switch {
-	case err == nil:
-		return fmt.Errorf("%w: %s", ErrUIDList, what)
-	case errors.Is(err, bufio.ErrTooLong):
-		return fmt.Errorf("%w: line longer than %d octets", ErrUIDList, maxUIDLine)
-	}
-	return fmt.Errorf("read dovecot-uidlist: %w", err)
+func uidListError(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrUIDList, fmt.Sprintf(format, args...))
+}
+
+// cutLine cuts text behind its first line, which comes without its end.
+func cutLine(text string) (line, rest string) {
+	line, rest, _ = strings.Cut(text, "\n")
+	return strings.TrimSuffix(line, "\r"), rest
 }
 
 func parseUIDHeader(line string) (*UIDList, error) {
@@ -93,12 +100,12 @@ func parseUIDHeader(line string) (*UIDList, error) {
 	switch version {
 	case "1": // "1 <uidvalidity> <uidnext>"
 		if len(words) < 2 {
-			return nil, uidListError(nil, "short header")
+			return nil, uidListError("short header")
 		}
 		words[0], words[1] = "V"+words[0], "N"+words[1]
 	case "3":
 	default:
-		return nil, uidListError(nil, "unknown version")
+		return nil, uidListError("unknown version")
 	}
 	for _, w := range words {
 		switch w[0] {
@@ -113,7 +120,7 @@ func parseUIDHeader(line string) (*UIDList, error) {
 		}
 	}
 	if l.UIDValidity == 0 {
-		return nil, uidListError(nil, "no UIDVALIDITY")
+		return nil, uidListError("no UIDVALIDITY")
 	}
 	return l, nil
 }
@@ -131,33 +138,24 @@ func isGUID(s string) bool {
 	return len(s) == 32 && strings.Trim(s, "0123456789abcdefABCDEF") == ""
 }
 
-func parseUIDLine(line []byte) (UIDEntry, bool) {
-	head, rest, ok := bytes.Cut(line, []byte(" "))
-	if !ok || len(head) > 10 {
+func parseUIDLine(line string) (UIDEntry, bool) {
+	head, rest, ok := strings.Cut(line, " ")
+	if !ok {
 		return UIDEntry{}, false
 	}
-	e := UIDEntry{UID: parseUID(string(head))}
-	if ext, name, ok := cutName(rest); ok {
-		e.Ext, e.Name = string(bytes.Join(bytes.Fields(ext), []byte(" "))), string(name)
+	e := UIDEntry{UID: parseUID(head)}
+	if name, ok := strings.CutPrefix(rest, ":"); ok {
+		e.Name = name
+	} else if ext, name, ok := strings.Cut(rest, " :"); ok {
+		e.Ext, e.Name = strings.Join(strings.Fields(ext), " "), name
 	} else {
-		e.Name = string(rest) // version 1
+		e.Name = rest // version 1
 	}
-	n, ok := ParseName(e.Name)
-	if !ok || e.UID == 0 {
+	e.Name, _, _ = strings.Cut(e.Name, ":") // flags, which some wrote
+	if e.UID == 0 || !isName(e.Name) {
 		return UIDEntry{}, false
-	}
-	if strings.IndexByte(e.Name, ':') >= 0 {
-		e.Name = n.Stem()
 	}
 	return e, true
-}
-
-// cutName cuts a line behind its UID at the colon that begins the name.
-func cutName(rest []byte) (ext, name []byte, ok bool) {
-	if len(rest) > 0 && rest[0] == ':' {
-		return nil, rest[1:], true
-	}
-	return bytes.Cut(rest, []byte(" :"))
 }
 
 // order puts entries in order; of two with one UID the first stays.

@@ -105,7 +105,7 @@ func (m *Metadata) token(value string) int {
 func (m *Metadata) dropInvalid(now time.Time) {
 	m.tokens = slices.DeleteFunc(m.tokens, func(t Token) bool {
 		age := now.Sub(t.Set)
-		return age >= tokenLifetime || -age >= tokenFuture
+		return age >= tokenLifetime || age <= -tokenFuture
 	})
 }
 
