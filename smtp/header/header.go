@@ -66,6 +66,10 @@ func (h *Head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Raw gives the header as it was written, without the empty line, or what of
+// it there is. It is valid until the next Write.
+func (h *Head) Raw() []byte { return h.raw.Bytes() }
+
 // Fields reads the fields, once all content was written. The error wraps
 // ErrTooBig or ErrMalformed.
 func (h *Head) Fields() ([]Field, error) {

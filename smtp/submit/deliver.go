@@ -1,12 +1,14 @@
 package submit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 
 	"barid/smtp"
+	"barid/smtp/notify"
 	"barid/storage"
 )
 
@@ -22,18 +24,21 @@ func (s *session) Data(ctx context.Context, content io.Reader) (*smtp.Reply, err
 	if _, err := fmt.Fprintf(draft, "Return-Path: %s\r\n", s.from.Wire()); err != nil {
 		return nil, storeReply("write a draft", err)
 	}
-	judges := judges{newFromJudge(s.from)}
+	author := newFromJudge(s.from)
+	judges := judges{author}
 	if err := judges.copy(draft, content); err != nil {
 		return nil, err
 	}
 	if r := judges.verdict(); r != nil {
 		return nil, r
 	}
-	return s.deliver(ctx, draft)
+	return s.deliver(ctx, draft, author.head.Raw())
 }
 
-// deliver commits a good draft.
-func (s *session) deliver(ctx context.Context, draft storage.Draft) (*smtp.Reply, error) {
+// deliver commits a good draft for every recipient at once. Those that fail
+// alone are told to the author: by the reply when nobody got the message, by
+// a notification, durable before the reply, when somebody did.
+func (s *session) deliver(ctx context.Context, draft storage.Draft, head []byte) (*smtp.Reply, error) {
 	var batch storage.Batch
 	for _, to := range s.recipients {
 		if !s.srv.ours(to) {
@@ -45,43 +50,62 @@ func (s *session) deliver(ctx context.Context, draft storage.Draft) (*smtp.Reply
 	if err != nil {
 		return nil, storeReply("commit", err)
 	}
-	return s.settle(result)
-}
-
-// settle counts what became of each recipient and gives the reply: good
-// when any recipient is, else that of the first. A fault of ours is said to
-// the client even when some have the message: twice is better than never.
-func (s *session) settle(result storage.Result) (*smtp.Reply, error) {
-	var bad, fault error
-	good := 0
-	for i, outcome := range result.Per {
-		to := s.recipients[i].Wire()
-		var r *smtp.Reply
-		switch {
-		case outcome.Err == nil:
-			good++
-			continue
-		case errors.Is(outcome.Err, storage.ErrNoAccount):
-			r = smtp.NewReply(550, "5.1.1", "<%s> User doesn't exist: %s", to, to)
-		case errors.Is(outcome.Err, storage.ErrQuota):
-			s.srv.quotaExceeded.Inc()
-			r = smtp.NewReply(552, "5.2.2", "<%s> Quota exceeded (mailbox for user is full)", to)
-		default:
-			fault = storeReply("deliver", outcome.Err)
-			continue
-		}
-		if bad == nil {
-			bad = r
-		}
-	}
-	s.srv.delivered.Add(float64(good))
+	failures, err := s.failures(result)
 	switch {
-	case fault != nil:
-		return nil, fault
-	case good == 0:
-		return nil, bad
+	case err != nil:
+		return nil, err
+	case len(failures) == len(s.recipients):
+		return nil, failures[0].Reply
+	case len(failures) > 0:
+		return nil, s.notify(ctx, failures, head)
 	}
 	return nil, nil
+}
+
+// failures counts what became of each recipient and gives those that do not
+// get the message. A fault of ours is an error even when some have it: twice
+// is better than never.
+func (s *session) failures(result storage.Result) ([]notify.Failure, error) {
+	var failures []notify.Failure
+	var fault error
+	for i, outcome := range result.Per {
+		to := s.recipients[i]
+		switch {
+		case outcome.Err == nil:
+			s.srv.delivered.Inc()
+		case errors.Is(outcome.Err, storage.ErrNoAccount):
+			failures = append(failures, notify.Failure{Recipient: to,
+				Reply: smtp.NewReply(550, "5.1.1", "<%s> User doesn't exist: %s", to.Wire(), to.Wire())})
+		case errors.Is(outcome.Err, storage.ErrQuota):
+			s.srv.quotaExceeded.Inc()
+			failures = append(failures, notify.Failure{Recipient: to,
+				Reply: smtp.NewReply(552, "5.2.2", "<%s> Quota exceeded (mailbox for user is full)", to.Wire())})
+		default:
+			fault = storeReply("deliver", outcome.Err)
+		}
+	}
+	return failures, fault
+}
+
+// notify puts a notification into the author's own mailbox: the reverse-path
+// of a submission is always an account of ours.
+func (s *session) notify(ctx context.Context, failures []notify.Failure, head []byte) error {
+	report := notify.Report{Domain: s.srv.cfg.Domain, To: s.account.Address, Failures: failures, Header: head, Now: s.srv.cfg.Now()}
+	content := append([]byte("Return-Path: <>\r\n"), report.Content()...)
+	result, err := s.srv.cfg.Store.Commit(ctx, storage.Batch{
+		Ops: []storage.Op{storage.Deliver{To: s.account.Address, Content: bytes.NewReader(content)}},
+	})
+	if err != nil {
+		return storeReply("commit a notification", err)
+	}
+	if err := result.Per[0].Err; err != nil {
+		// The author's own mailbox is full, or gone: nobody is left to be told.
+		s.srv.unnotified.Inc()
+		s.srv.log.Warn("notification not delivered", "account", s.account.Address, "error", err)
+		return nil
+	}
+	s.srv.notified.Inc()
+	return nil
 }
 
 // storeReply gives what a client reads when the store fails.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"sync"
 
 	"barid/smtp"
@@ -109,13 +110,21 @@ func (f *fakeStore) Commit(ctx context.Context, b storage.Batch) (storage.Result
 		case f.broken[to]:
 			err = errors.New("broken for alice@relay.test") // must not reach a peer
 		default:
-			d := deliver.Content.(*fakeDraft)
-			f.taken += d.size
-			f.inbox[to] = append(f.inbox[to], d.String())
+			f.taken += deliver.Content.Size()
+			f.inbox[to] = append(f.inbox[to], octets(deliver.Content))
 		}
 		result.Per = append(result.Per, storage.Outcome{Err: err})
 	}
 	return result, nil
+}
+
+// octets reads a content: a draft of ours, or what was made elsewhere.
+func octets(c storage.Content) string {
+	if d, ok := c.(*fakeDraft); ok {
+		return d.String()
+	}
+	text, _ := io.ReadAll(io.NewSectionReader(c, 0, c.Size()))
+	return string(text)
 }
 
 // mail gives what an account got.

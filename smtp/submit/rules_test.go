@@ -265,6 +265,14 @@ func TestTheFatesOfRecipients(t *testing.T) {
 			if n := len(r.store.mail("bob@relay.test")); n != c.bobs {
 				t.Errorf("bob got %d", n)
 			}
+			// Whoever failed while another did not is told to the author.
+			told := 0
+			if c.reply[0] == '2' {
+				told = 1
+			}
+			if got := r.store.mail("alice@relay.test"); len(got) != told || told == 1 && !strings.Contains(got[0], "Final-Recipient: rfc822; nobody@relay.test") {
+				t.Errorf("alice got %q", got)
+			}
 			values, _ := r.cfg.Metrics.Values()
 			if values["quota_exceeded"] != c.quota || values["delivered_mail"] != float64(c.bobs) {
 				t.Errorf("quota_exceeded %v, delivered_mail %v", values["quota_exceeded"], values["delivered_mail"])

@@ -48,7 +48,8 @@ type Server struct {
 	wire  *wire.Server
 	clear *wire.Server
 
-	delivered, quotaExceeded prometheus.Counter
+	delivered, quotaExceeded, notified, unnotified prometheus.Counter
+	log                                            *slog.Logger
 }
 
 // New makes a Server.
@@ -60,6 +61,9 @@ func New(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	s := &Server{
 		cfg: cfg,
 		rate: ratelimit.New[smtp.Address](ratelimit.Config{
@@ -67,6 +71,9 @@ func New(cfg Config) *Server {
 		}),
 		delivered:     cfg.Metrics.Counter("delivered_mail", "Messages saved to an INBOX."),
 		quotaExceeded: cfg.Metrics.Counter("quota_exceeded", "Messages that a full mailbox did not take."),
+		notified:      cfg.Metrics.Counter("notifications", "Delivery status notifications saved."),
+		unnotified:    cfg.Metrics.Counter("notifications_lost", "Delivery status notifications that their own recipient could not take."),
+		log:           cfg.Logger.With("part", "submit"),
 	}
 	w := wire.Config{
 		Hostname: cfg.Hostname, TLS: cfg.TLS, Auth: true, MaxMessageSize: cfg.MaxMessageSize,
