@@ -39,7 +39,8 @@ type dialogue struct {
 	badLogins int
 	errors    int
 	commands  int
-	taken     int // recipients since the library forgot its own
+	began     bool // a MAIL was taken since the library forgot
+	taken     int  // recipients since then
 
 	drained chan struct{} // closed when drain was called
 
@@ -56,7 +57,7 @@ type dialogue struct {
 func newDialogue(ctx context.Context, s *Server, c *netserve.Conn) *dialogue {
 	d := &dialogue{srv: s, ctx: ctx, nc: c, drained: make(chan struct{})}
 	d.idle.L = &d.mu
-	d.ear = ear{owed: true, onLine: d.onLine, onReply: d.onReply, onShake: d.onShake}
+	d.ear = ear{owed: true, onLine: d.onLine, onReply: d.onReply, onShake: d.onShake, refuses: d.refusesChunks}
 	d.lib = s.library(d)
 	return d
 }
@@ -227,7 +228,7 @@ func (d *dialogue) Mail(from string, opts *gosmtp.MailOptions) (err error) {
 	if err != nil {
 		return d.refused(replySender)
 	}
-	if unquoted != from {
+	if !d.heard(from, unquoted) {
 		return d.lost()
 	}
 	d.reset()
@@ -241,7 +242,11 @@ func (d *dialogue) Mail(from string, opts *gosmtp.MailOptions) (err error) {
 	// Content is measured by our own reader, which is exact; the library's
 	// bound would refuse content of just the size that was announced.
 	d.lib.MaxMessageBytes = 0
-	return d.begin()
+	if err := d.begin(); err != nil {
+		return err
+	}
+	d.began = true
+	return nil
 }
 
 // begin opens a transaction unless we are draining since a moment.
@@ -256,11 +261,18 @@ func (d *dialogue) begin() error {
 	return nil
 }
 
+// heard tells whether the ear heard the command that is executed. It did not
+// when the connection ended in the middle of a line, which the library takes
+// for a whole one, or when a reply could not be sent.
+func (d *dialogue) heard(path, unquoted string) bool {
+	return d.ear.owed && path == unquoted
+}
+
 // lost ends a dialogue in which the ear and the library disagree.
 func (d *dialogue) lost() error {
-	d.fault("dialogue", errors.New("the command heard is not the one executed"))
+	d.log().Debug("smtp: the command heard is not the one executed")
 	d.hangUp()
-	return lib(smtp.AsReply(errors.New("lost")))
+	return lib(replyEnded)
 }
 
 // Rcpt adds a recipient.
@@ -273,7 +285,7 @@ func (d *dialogue) Rcpt(to string, _ *gosmtp.RcptOptions) (err error) {
 	if err != nil {
 		return d.refused(replyRecipient)
 	}
-	if unquoted != to {
+	if !d.heard(to, unquoted) {
 		return d.lost()
 	}
 	// The library forgets its recipients at RSET and after content, not at a
@@ -310,9 +322,12 @@ func (d *dialogue) inTransaction() bool {
 	return d.open
 }
 
+// refusesChunks tells what the library thinks of BDAT just now.
+func (d *dialogue) refusesChunks() bool { return !d.began || d.taken == 0 }
+
 // Reset is called at RSET, EHLO, and after content.
 func (d *dialogue) Reset() {
-	d.taken = 0
+	d.began, d.taken = false, 0
 	d.lib.MaxMessageBytes = d.srv.cfg.MaxMessageSize
 	d.reset()
 }

@@ -21,12 +21,17 @@ type ear struct {
 	line    string                      // the command being executed, without its end
 	owed    bool                        // a reply to line (or the greeting) is due
 	pending []byte                      // from the peer, not yet a command
-	chunk   int64                       // octets of a BDAT chunk to come
-	body    *bodyEnd                    // not nil within DATA
-	stray   bool                        // the last DATA had a CR that the library swallowed
-	out     []byte                      // a reply line that came in pieces
-	shaking bool                        // TLS is about to start
-	onShake func(failed bool)           // how it went
+	// refuses tells whether the library refuses the chunk of line: then it
+	// replies first and drops the octets afterwards. It is asked while the
+	// command is executed, for the library resets itself after its replies.
+	refuses func() bool
+	chunk   int64             // octets of a BDAT chunk to come
+	body    *bodyEnd          // not nil within DATA
+	stray   bool              // the last DATA had a CR that the library swallowed
+	asked   bool              // AUTH asked for the next line, so it is no command
+	out     []byte            // a reply line that came in pieces
+	shaking bool              // TLS is about to start
+	onShake func(failed bool) // how it went
 }
 
 // handshakeFailed is how the library tells the peer that TLS did not come
@@ -38,7 +43,7 @@ func (e *ear) Write(p []byte) (int, error) {
 		e.shaking = false
 		e.onShake(bytes.HasPrefix(p, []byte(handshakeFailed)))
 	}
-	if e.owed && e.body == nil && e.chunk == 0 {
+	if e.owed && e.body == nil && (e.chunk == 0 || e.refuses()) {
 		e.said(p)
 	} else {
 		e.heard(p)
@@ -60,7 +65,7 @@ func (e *ear) heard(p []byte) {
 	n := min(e.chunk, int64(len(p)))
 	e.chunk -= n
 	e.pending = append(e.pending, p[n:]...)
-	if !e.owed {
+	if !e.owed && e.chunk == 0 {
 		e.next()
 	}
 }
@@ -74,7 +79,9 @@ func (e *ear) next() {
 	e.line = strings.TrimSuffix(string(e.pending[:i]), "\r")
 	e.owed = true
 	rest := e.pending[i+1:]
-	e.chunk = chunkSize(e.line)
+	if e.chunk = chunkSize(e.line); e.asked {
+		e.chunk = 0
+	}
 	n := min(e.chunk, int64(len(rest)))
 	e.chunk -= n
 	e.pending = append(e.pending[:0], rest[n:]...)
@@ -100,10 +107,10 @@ func (e *ear) said(p []byte) {
 		e.heard(ahead)
 		return
 	}
-	e.owed = false
+	e.owed, e.asked = false, code == 334
 	e.shaking = code == 220 && e.line != ""
 	e.onReply(e.line, code)
-	if !e.shaking {
+	if !e.shaking && e.chunk == 0 {
 		e.next()
 	}
 }

@@ -97,7 +97,7 @@ type rig struct {
 func newRig(t testing.TB, change func(*Config)) *rig {
 	r := &rig{recorder: new(recorder), log: new(bytes.Buffer)}
 	cfg := Config{
-		Hostname: "relay.test", InTheClear: true, Auth: true, Logger: slog.New(slog.NewTextHandler(r.log, nil)),
+		Hostname: "relay.test", InTheClear: true, Auth: true, Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Begin: func(_ context.Context, p Peer) (Session, *smtp.Reply) {
 			if r.begin != nil {
 				return nil, r.begin

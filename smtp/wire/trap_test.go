@@ -357,3 +357,13 @@ func TestTheListenerGivesTheConnectionAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The library replies to a refused chunk before it drops the octets, to a
+// taken one after it read them.
+func TestARefusedChunkIsNotExecuted(t *testing.T) {
+	r := newRig(t, nil)
+	r.play(t, "C\\ BDAT 22\\r\\nMAIL FROM:<c@x.test>\\r\\n\nC: NOOP\nS~ 502 .*\nS~ 250 .*\n"+
+		"C: BDAT 22 LAST\nS~ 502 .*\nC\\ MAIL FROM:<c@x.test>\\r\\n\nC: NOOP\nS~ 250 .*\n"+
+		"C: MAIL FROM:<a@x.test>\nS~ 250 .*\nC\\ BDAT 22 LAST\\r\\nMAIL FROM:<c@x.test>\\r\\n\nC: RCPT TO:<b@y.test>\nS~ 502 .*\nS~ 250 .*\n"+quit)
+	r.expect(t, "mail <a@x.test>", "rcpt b@y.test")
+}
