@@ -168,9 +168,10 @@ func (a Address) Fold() Address {
 	return Address{strings.ToLower(a.LocalPart), a.Domain}
 }
 
-// WithoutTag gives the address of the account that "name+tag" belongs to.
+// WithoutTag gives the address of the account that "name+tag" belongs to. It
+// leaves alone what would be no address without its tag ("name.+tag").
 func (a Address) WithoutTag() Address {
-	if i := strings.IndexByte(a.LocalPart, '+'); i > 0 && a.LocalPart[0] != '"' {
+	if i := strings.IndexByte(a.LocalPart, '+'); i > 0 && a.LocalPart[0] != '"' && a.LocalPart[i-1] != '.' {
 		a.LocalPart = a.LocalPart[:i]
 	}
 	return a

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -45,4 +46,49 @@ func TestNewReplyCannotBreakTheLine(t *testing.T) {
 	if got := NewReply(550, "5.1.1", "no %s", "x\r\n250 ok").Wire(); got != "550 5.1.1 no x??250 ok" {
 		t.Fatal(got)
 	}
+}
+
+func TestWithoutTag(t *testing.T) {
+	for s, want := range map[string]string{
+		"alice@relay.test": "alice@relay.test", "alice+x@relay.test": "alice@relay.test", "alice+x+y@relay.test": "alice@relay.test",
+		"alice+@relay.test": "alice@relay.test", "+x@relay.test": "+x@relay.test", `"a+x"@relay.test`: `"a+x"@relay.test`,
+		"alice.+x@relay.test": "alice.+x@relay.test",
+	} {
+		a, err := ParseAddress(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := a.WithoutTag().Wire(); got != want {
+			t.Errorf("%s became %s", s, got)
+		}
+	}
+}
+
+// What passes is one word of ASCII that reads the same again, whatever is
+// done with it, and never shows when printed.
+func FuzzAddress(f *testing.F) {
+	f.Fuzz(func(t *testing.T, s string) {
+		a, err := ParseAddress(s)
+		if err != nil {
+			if !errors.Is(err, ErrAddress) || !a.IsZero() {
+				t.Fatalf("%q: %v and %q", s, err, a.Wire())
+			}
+			return
+		}
+		for _, b := range []Address{a, a.Fold(), a.WithoutTag(), a.Fold().WithoutTag()} {
+			again, err := ParseAddress(b.Wire())
+			if err != nil || again != b {
+				t.Fatalf("%q reads as %q, which reads as %q, %v", s, b.Wire(), again.Wire(), err)
+			}
+		}
+		if strings.ContainsFunc(a.Wire(), func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Fatalf("%q lets %q through", s, a.Wire())
+		}
+		if a.Fold().Fold() != a.Fold() || a.WithoutTag().WithoutTag() != a.WithoutTag() {
+			t.Fatalf("%q folds twice", s)
+		}
+		if len(a.LocalPart) > 3 && strings.Contains(a.String(), a.LocalPart) {
+			t.Fatalf("%q shows as %s", s, a)
+		}
+	})
 }
