@@ -14,7 +14,8 @@ import (
 // content, SyncDir for names, SyncFS for everything.
 type FS interface {
 	// OpenFile opens with the flags of os.OpenFile (O_RDONLY, O_RDWR, O_CREATE,
-	// O_EXCL, O_TRUNC). Files are made with mode 0600.
+	// O_EXCL, O_TRUNC). Files are made with mode 0600, whatever the umask says.
+	// Reading leaves no access time behind, where that is allowed.
 	OpenFile(name string, flag int) (File, error)
 	// Mkdir makes one directory with mode 0700; fs.ErrExist when it is there.
 	Mkdir(name string) error

@@ -220,6 +220,41 @@ func TestAFullDiskRefusesRecordsAndRecovers(t *testing.T) {
 	}
 }
 
+// A disk that fills up while a segment is made is no failure of the journal;
+// one that cannot write is.
+func TestASegmentThatCannotBeMade(t *testing.T) {
+	for n := 1; n <= 4; n++ { // create, write, flush of content, flush of the name
+		for cause, want := range map[error]error{syscall.ENOSPC: journal.ErrNoSpace, syscall.EIO: journal.ErrFailed} {
+			fs := faultfs.New()
+			j, _ := open(t, fs)
+			fs.FailAt(fs.Ops()+n, cause)
+			_, err := j.Append([]byte("first"))
+			if n == 1 && cause == syscall.EIO {
+				want = cause // no file was made, nothing was written
+			}
+			if !errors.Is(err, want) || !errors.Is(err, cause) {
+				t.Errorf("operation %d, %v: %v", n, cause, err)
+			}
+			if want == journal.ErrFailed {
+				if _, err = j.Append([]byte("again")); !errors.Is(err, journal.ErrFailed) {
+					t.Errorf("operation %d, %v, then %v", n, cause, err)
+				}
+				j.Close()
+				continue
+			}
+			if s := add(t, j, []byte("again")); s != 1 {
+				t.Errorf("operation %d: number %d", n, s)
+			}
+			mustClose(t, j)
+			if j, got := open(t, fs); len(got.records) != 1 || string(got.records[0]) != "again" {
+				t.Errorf("operation %d: %q", n, got.records)
+			} else {
+				mustClose(t, j)
+			}
+		}
+	}
+}
+
 func TestAFailedFlushIsTheEndOfWriting(t *testing.T) {
 	for _, kind := range []faultfs.Kind{faultfs.Write, faultfs.Datasync} {
 		fs := faultfs.New()

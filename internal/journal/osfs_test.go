@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"barid/internal/journal"
 )
@@ -76,6 +77,11 @@ func TestTheRealDisk(t *testing.T) {
 		t.Errorf("reads %q", b[:n])
 	}
 	must(f.Close())
+	mtime := time.Unix(1_775_324_677, 0)
+	must(d.(journal.Toucher).Touch("a/z", mtime))
+	if info, err := d.Stat("a/x"); err != nil || !info.ModTime().Equal(mtime) {
+		t.Error(info, err)
+	}
 	octets, inodes, err := d.Free()
 	if err != nil || octets == 0 || inodes == 0 {
 		t.Error(octets, inodes, err)
