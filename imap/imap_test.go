@@ -99,13 +99,18 @@ C: a LOGIN "alice@relay.test" "secret-of-alice@relay.test"
 S~ a OK .*
 `
 
-func TestDialogues(t *testing.T) {
-	files, err := os.ReadDir("testdata/dialogues")
+func TestDialogues(t *testing.T) { playAll(t, "testdata/dialogues") }
+
+// Every command that a real core sent gets the answer that it waits for.
+func TestReplaysOfRealCores(t *testing.T) { playAll(t, "testdata/replays") }
+
+func playAll(t *testing.T, dir string) {
+	files, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		text, err := os.ReadFile("testdata/dialogues/" + f.Name())
+		text, err := os.ReadFile(dir + "/" + f.Name())
 		if err != nil {
 			t.Fatal(err)
 		}
