@@ -68,3 +68,133 @@ func TestWriterChoosesLiterals(t *testing.T) {
 		t.Fatalf("%q", out.String())
 	}
 }
+
+func TestNumbersBecomeFewAscendingRanges(t *testing.T) {
+	for _, c := range []struct {
+		set     string
+		largest uint32
+		want    Set
+	}{
+		{"1:500", 3, Set{{1, 500}}},
+		{"*", 7, Set{{7, 7}}},
+		{"*", 0, Set{}},
+		{"9:*", 7, Set{{7, 9}}},
+		{"5:3,4,1", 9, Set{{1, 1}, {3, 5}}},
+		{"1,2,3:4294967295,*", 9, Set{{1, 4294967295}}},
+		{"1:200000000,7", 9, Set{{1, 200000000}}},
+	} {
+		cmd, err := command("a FETCH " + c.set + "\r\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.SP()
+		set := cmd.Set()
+		if err := cmd.End(); err != nil {
+			t.Fatalf("%s: %v", c.set, err)
+		}
+		got := set.Resolve(c.largest)
+		if len(got) != len(c.want) {
+			t.Fatalf("%s: %v", c.set, got)
+		}
+		for i := range got {
+			if got[i] != c.want[i] {
+				t.Fatalf("%s: %v", c.set, got)
+			}
+		}
+	}
+	for _, bad := range []string{"0", "1:", ":1", "1,", "a", "4294967296", "1:0", ""} {
+		cmd, _ := command("a FETCH " + bad + "\r\n")
+		cmd.SP()
+		cmd.Set()
+		if cmd.End() == nil {
+			t.Errorf("%q passed", bad)
+		}
+	}
+	s := Set{{3, 5}, {9, 9}}
+	for n, want := range map[uint32]bool{2: false, 3: true, 5: true, 6: false, 9: true, 10: false} {
+		if s.Has(n) != want {
+			t.Errorf("Has(%d)", n)
+		}
+	}
+	if got := FormatSet([]uint32{1, 2, 3, 7, 9, 10}); got != "1:3,7,9:10" {
+		t.Error(got)
+	}
+}
+
+func TestNestingTokensAndLinesAreBounded(t *testing.T) {
+	for name, text := range map[string]string{
+		"NOT":    strings.Repeat("NOT ", 10000) + "ALL",
+		"OR":     strings.Repeat("OR ALL ", 3000) + "ALL",
+		"lists":  strings.Repeat("(", 10000),
+		"tokens": strings.Repeat("ALL ", 5000) + "ALL",
+		"texts":  strings.Repeat("BODY x ", 100) + "ALL",
+	} {
+		c, err := command("a SEARCH " + text + "\r\n")
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		c.Search()
+		if _, ok := c.End().(SyntaxError); !ok {
+			t.Errorf("%s: %v", name, c.End())
+		}
+	}
+	if _, err := command("a SEARCH " + strings.Repeat("x", 70000)); err != ErrLine {
+		t.Errorf("a long line: %v", err)
+	}
+	c, _ := command("a LOGIN {5000}\r\n")
+	c.SP()
+	c.AString()
+	if _, ok := c.End().(TooBigError); !ok || c.Abandon() != nil {
+		t.Error(c.End())
+	}
+	c, _ = command("a LOGIN {99999999999999999999+}\r\n")
+	c.SP()
+	c.AString()
+	if c.End() != ErrLiteral || c.Abandon() != ErrLiteral {
+		t.Error(c.End())
+	}
+	// Many small literals are bounded together.
+	c, _ = command("a SETMETADATA INBOX (" + strings.Repeat("{4000+}\r\n"+strings.Repeat("x", 4000)+" ", 30))
+	c.SP()
+	c.Mailbox()
+	c.SP()
+	c.List(func() { c.AString() })
+	if c.End() != ErrLine {
+		t.Error(c.End())
+	}
+}
+
+// A Writer whose source fails must not end the answer as if it were whole.
+func TestWriterSpoilsTheStreamWhenItsSourceFails(t *testing.T) {
+	var out bytes.Buffer
+	var w Writer
+	w.Reset(&out)
+	w.Raw("* 1 FETCH (BODY[] ")
+	w.Literal(strings.NewReader("short"), 0, 10)
+	w.Raw(")\r\n")
+	if _, ok := w.Flush().(SourceError); !ok || strings.Contains(out.String(), ")\r\n") {
+		t.Fatalf("%q", out.String())
+	}
+}
+
+// One write carries what fits a TLS record, whatever the pieces are.
+func TestWriterWritesInRecords(t *testing.T) {
+	var sizes []int
+	var w Writer
+	w.Reset(writerFunc(func(p []byte) (int, error) {
+		sizes = append(sizes, len(p))
+		return len(p), nil
+	}))
+	for range 1000 {
+		w.Raw("* 1 FETCH (FLAGS ())\r\n")
+	}
+	w.Literal(strings.NewReader(strings.Repeat("x", 40000)), 0, 40000)
+	w.Flush()
+	if len(sizes) != 4 || sizes[0] != 16<<10 || sizes[1] != 16<<10 || sizes[2] != 16<<10 {
+		t.Fatal(sizes)
+	}
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

@@ -1,0 +1,195 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+)
+
+// arguments takes the rest of a command as a server would by its name.
+func arguments(c *Command) error {
+	name := c.Name
+	if name == "UID" {
+		name = c.Word()
+	}
+	switch name {
+	case "LOGIN":
+		c.SP()
+		c.AString()
+		c.SP()
+		c.AString()
+	case "SELECT", "DELETE":
+		c.SP()
+		c.Mailbox()
+		if c.More() {
+			c.SP()
+			c.List(func() { c.Atom() })
+		}
+	case "LIST":
+		c.SP()
+		c.Mailbox()
+		c.SP()
+		c.ListMailbox()
+	case "APPEND":
+		c.SP()
+		c.Mailbox()
+		c.SP()
+		if c.Next('(') {
+			c.FlagList()
+			c.SP()
+		}
+		if c.Next('"') {
+			c.DateTime()
+			c.SP()
+		}
+		if _, body := c.Literal(1000); c.Err() == nil {
+			if _, err := io.Copy(io.Discard, body); err != nil {
+				return err
+			}
+			c.EndLiteral()
+		}
+	case "FETCH":
+		c.SP()
+		c.Set()
+		c.SP()
+		c.Fetch()
+	case "STORE":
+		c.SP()
+		c.Set()
+		c.SP()
+		c.Store()
+	case "SEARCH":
+		c.Search()
+	case "SETMETADATA":
+		c.SP()
+		c.Mailbox()
+		c.SP()
+		c.List(func() {
+			c.AString()
+			c.SP()
+			c.NString()
+		})
+	}
+	return c.End()
+}
+
+// FuzzCommand reads whole streams. Whatever comes, it ends, stays within its
+// bounds, and never reads a refused literal as commands.
+func FuzzCommand(f *testing.F) {
+	f.Add([]byte("a LOGIN \"alice@relay.test\" {3}\r\nabc\r\nb SELECT INBOX (CONDSTORE)\r\n"))
+	f.Add([]byte("a UID FETCH 1:*,5 (FLAGS BODY.PEEK[1.2.HEADER.FIELDS (A \"b\")]<0.5>) (CHANGEDSINCE 5)\nb NOOP\n"))
+	f.Add([]byte("a APPEND x (\\Seen k) \"01-Feb-2026 10:20:30 +0100\" {5+}\r\nhello\r\n"))
+	f.Add([]byte("a SETMETADATA INBOX (/private/devicetoken \"1111\" )\n"))
+	f.Add([]byte("a BOGUS {3+}\r\nb X\r\n"))
+	f.Add([]byte("a LIST \"\" %*\r\na STORE 1:2 -FLAGS.SILENT \\Seen \\Deleted\r\n"))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		var r Reader
+		r.Reset(bytes.NewReader(stream))
+		limits := Limits{Line: 1000, Literal: 500, Total: 3000, Tokens: 100}
+		for range len(stream) + 1 {
+			c, err := r.Next(limits, func() error { return nil })
+			if c == nil {
+				return
+			}
+			if err == nil {
+				err = arguments(c)
+			}
+			if c.tokens > limits.Tokens+1 {
+				t.Fatalf("%d tokens", c.tokens)
+			}
+			syntax, isSyntax := errors.AsType[SyntaxError](err)
+			_, isBig := errors.AsType[TooBigError](err)
+			if isSyntax && strings.ContainsAny(string(syntax), "\r\n") {
+				t.Fatalf("%q", syntax)
+			}
+			if err != nil && !isSyntax && !isBig {
+				return
+			}
+			if err != nil && c.Abandon() != nil {
+				return
+			}
+		}
+		t.Fatal("more commands than octets")
+	})
+}
+
+// FuzzFetchItems: what is taken has a name that can be written and read back.
+func FuzzFetchItems(f *testing.F) {
+	f.Add("(UID RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE)])")
+	f.Add("BODY[1.2.MIME]<1.2>")
+	f.Add("FULL")
+	f.Add("(RFC822.TEXT BODY BODYSTRUCTURE MODSEQ) (CHANGEDSINCE 12)")
+	f.Add("BODY[]<1.9223372036854775807>")
+	f.Add(`BODY[HEADER.FIELDS.NOT ("" "a b" {2+}` + "\r\nx]" + `)]`)
+	f.Fuzz(func(t *testing.T, items string) {
+		c, err := command("a FETCH 1 " + items + "\n")
+		if err != nil {
+			return
+		}
+		c.SP()
+		c.Set()
+		c.SP()
+		got := c.Fetch()
+		if c.End() != nil {
+			return
+		}
+		if len(got.Items) == 0 || len(got.Items) > maxItems {
+			t.Fatalf("%d items", len(got.Items))
+		}
+		for _, i := range got.Items {
+			if i.Item != ItemSection {
+				continue
+			}
+			for _, b := range []byte(i.Name) {
+				if b < ' ' || b > '~' {
+					t.Fatalf("name %q", i.Name)
+				}
+			}
+			if strings.HasPrefix(i.Name, "BODY") {
+				c, err := command("a FETCH 1 " + i.Name + "\n")
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.SP()
+				c.Set()
+				c.SP()
+				again := c.Fetch()
+				if err := c.End(); err != nil || again.Items[0].Name != i.Name {
+					t.Fatalf("%q became %+v, %v", i.Name, again, err)
+				}
+			}
+		}
+	})
+}
+
+// FuzzSearch: keys are bounded in number and depth.
+func FuzzSearch(f *testing.F) {
+	f.Add(`CHARSET UTF-8 OR (FROM "x" NOT SEEN) UID 1:*,5`)
+	f.Add(`NOT NOT NOT OR OR ALL ALL ALL`)
+	f.Add(`HEADER "X" "" SENTSINCE 1-Feb-2026 LARGER 5 UNKEYWORD $x ((((ALL))))`)
+	f.Fuzz(func(t *testing.T, keys string) {
+		c, err := command("a SEARCH " + keys + "\n")
+		if err != nil {
+			return
+		}
+		_, key := c.Search()
+		if c.End() != nil {
+			return
+		}
+		if n, deep := measure(key); n > 3*maxKeys || deep > MaxNesting+4 {
+			t.Fatalf("%d keys, %d deep", n, deep)
+		}
+	})
+}
+
+func measure(k SearchKey) (n, deep int) {
+	n = 1
+	for _, sub := range k.Sub {
+		a, b := measure(sub)
+		n += a
+		deep = max(deep, b+1)
+	}
+	return n, deep
+}
