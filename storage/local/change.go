@@ -29,14 +29,13 @@ type addition struct {
 func (b *builder) apply(c *change, n uint32, contents []*content) {
 	switch c.kind {
 	case changeBorn:
-		b.st.alive, b.st.hash, b.st.hashFresh = true, c.text, true
+		b.st.alive = true
+		b.setHash(c.text)
 		b.makeBox(storage.InboxName, c.validity)
-		b.filesChanged()
 	case changeDied:
 		b.die()
 	case changePassword:
-		b.st.hash, b.st.hashFresh = c.text, true
-		b.filesChanged()
+		b.setHash(c.text)
 	case changeEntry:
 		value := c.value
 		if c.remove {
@@ -54,6 +53,12 @@ func (b *builder) apply(c *change, n uint32, contents []*content) {
 	default:
 		b.applyMessages(c, n, contents)
 	}
+}
+
+func (b *builder) setHash(hash string) {
+	b.st.hash, b.st.hashFresh = hash, true
+	b.changed = true
+	b.jobs = append(b.jobs, job{kind: jobAccount})
 }
 
 // applyMessages is apply for the changes of messages.

@@ -37,7 +37,11 @@ func (s *Store) checkpoint() error {
 	if cp.seq == s.trimmed.Load() {
 		return s.settler.settleAll() // nothing happened since the last
 	}
+	if err := s.dropAbandoned(); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
 	if err := cp.run(); err != nil {
+		cp.abandon()
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	s.log.Debug("checkpoint", "part", "storage", "accounts", len(cp.states), "took", s.cfg.Now().Sub(began))
@@ -57,6 +61,28 @@ type accountAt struct {
 	st *accountState
 }
 
+// abandon marks the files of a checkpoint that came to nothing.
+func (cp *checkpoint) abandon() {
+	if cp.s.trimmed.Load() == cp.seq {
+		return // it did come to something
+	}
+	for _, name := range cp.files {
+		cp.s.abandoned = append(cp.s.abandoned, fmt.Sprintf("%s.%d", name, cp.seq))
+	}
+}
+
+// dropAbandoned removes them. No later checkpoint may go on before: their
+// numbers would look good.
+func (s *Store) dropAbandoned() error {
+	for len(s.abandoned) > 0 {
+		if err := s.fs.Remove(s.abandoned[0]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove what a failed checkpoint left: %w", err)
+		}
+		s.abandoned = s.abandoned[1:]
+	}
+	return nil
+}
+
 func (cp *checkpoint) run() error {
 	s := cp.s
 	cp.capture()
@@ -72,10 +98,8 @@ func (cp *checkpoint) run() error {
 	if err := cp.counters(); err != nil {
 		return err
 	}
-	if !s.cfg.NoSync {
-		if err := s.fs.SyncFS(); err != nil {
-			return s.lost(err)
-		}
+	if err := s.syncFiles(); err != nil {
+		return err
 	}
 	if err := s.journal.Trim(journal.Seq(cp.seq)); err != nil {
 		return s.failed(err)
@@ -105,7 +129,10 @@ func (cp *checkpoint) account(at accountAt) error {
 	if !at.st.alive {
 		return nil
 	}
-	if err := cp.s.writeFiles(at.a); err != nil {
+	if err := cp.s.writeAccount(at.a); err != nil {
+		return err
+	}
+	if err := cp.ownFiles(at); err != nil {
 		return err
 	}
 	for _, bs := range at.st.boxes {
@@ -183,11 +210,8 @@ func uidListOf(bs *boxState) *maildir.UIDList {
 
 // write writes a file under a name of this checkpoint.
 func (cp *checkpoint) write(name string, fill func(io.Writer) error) error {
-	if err := cp.s.createFile(fmt.Sprintf("%s.%d", name, cp.seq), fill); err != nil {
-		return err
-	}
-	cp.files = append(cp.files, name)
-	return nil
+	cp.files = append(cp.files, name) // in any case: it may be there in part
+	return cp.s.createFile(fmt.Sprintf("%s.%d", name, cp.seq), fill)
 }
 
 // finish gives the files their names and lets go what is no longer needed.
@@ -196,15 +220,18 @@ func (cp *checkpoint) finish() error {
 	s := cp.s
 	var failed error
 	for _, name := range cp.files {
-		// A name that stays behind is found by readSnapshot.
-		if err := s.fs.Rename(fmt.Sprintf("%s.%d", name, cp.seq), name); err != nil {
-			failed = err
+		// A crash here is no harm: readNewest finds the new names. But a new
+		// name must not stay behind while later checkpoints pass.
+		err := s.fs.Rename(fmt.Sprintf("%s.%d", name, cp.seq), name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failed = s.lost(err)
 		}
 	}
 	for _, at := range cp.states {
 		for _, bs := range at.st.boxes {
 			at.a.snap[bs.id] = bs.seq
 		}
+		at.a.written = writtenFiles{at.st.meta, at.st.subs}
 		at.a.mu.Lock()
 		clean := at.a.next == at.st
 		if clean {
@@ -219,6 +246,12 @@ func (cp *checkpoint) finish() error {
 		}
 	}
 	s.dropStaged(cp.seq)
+	for _, name := range s.oldCounters {
+		if err := s.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("an old file of counters is left behind", "part", "storage", "error", err)
+		}
+	}
+	s.oldCounters = nil
 	return failed
 }
 
@@ -262,8 +295,12 @@ func (s *Store) readCounters() error {
 		return err
 	}
 	for _, name := range names {
-		if _, ok := checkpointOf(name, countersName); !ok {
+		n, ok := checkpointOf(name, countersName)
+		if !ok {
 			continue
+		}
+		if n > 0 {
+			s.oldCounters = append(s.oldCounters, name)
 		}
 		text, err := s.readFile(name, 1<<10)
 		if err != nil {
@@ -286,11 +323,30 @@ type writtenFiles struct {
 	subs []string
 }
 
-// writeFiles writes those of the account's own files that are not as they
-// should be. Store.disk is held.
-func (s *Store) writeFiles(a *account) error {
-	st := a.now.Load()
-	if !st.alive {
+// ownFiles writes those of the account's own files that are not as they should
+// be. They have what records of earlier checkpoints said, so they too get
+// new names until the journal is trimmed.
+func (cp *checkpoint) ownFiles(at accountAt) error {
+	if at.a.written.meta != at.st.meta && at.st.meta != nil {
+		if err := cp.write(at.a.dir+"/"+metadata.FileName, cloneMetadata(at.st.meta).Write); err != nil {
+			return fmt.Errorf("write metadata: %w", err)
+		}
+	}
+	if slices.Equal(at.a.written.subs, at.st.subs) {
+		return nil
+	}
+	if err := cp.write(at.a.dir+"/"+maildir.SubscriptionsName, func(w io.Writer) error {
+		return maildir.WriteSubscriptions(w, at.st.subs)
+	}); err != nil {
+		return fmt.Errorf("write subscriptions: %w", err)
+	}
+	return nil
+}
+
+// writeAccount makes the account's directory and password file, without
+// which no other program knows it. Store.disk is held.
+func (s *Store) writeAccount(a *account) error {
+	if !a.now.Load().alive {
 		return nil
 	}
 	if err := s.makeAccountDir(a); err != nil {
@@ -298,20 +354,6 @@ func (s *Store) writeFiles(a *account) error {
 	}
 	if err := s.writePassword(a); err != nil {
 		return fmt.Errorf("write password file: %w", err)
-	}
-	if a.written.meta != st.meta && st.meta != nil {
-		if err := s.replaceFile(a.dir+"/"+metadata.FileName, cloneMetadata(st.meta).Write); err != nil {
-			return fmt.Errorf("write metadata: %w", err)
-		}
-		a.written.meta = st.meta
-	}
-	if !slices.Equal(a.written.subs, st.subs) {
-		if err := s.replaceFile(a.dir+"/"+maildir.SubscriptionsName, func(w io.Writer) error {
-			return maildir.WriteSubscriptions(w, st.subs)
-		}); err != nil {
-			return fmt.Errorf("write subscriptions: %w", err)
-		}
-		a.written.subs = st.subs
 	}
 	return nil
 }

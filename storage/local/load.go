@@ -102,22 +102,19 @@ func (s *Store) list(dir string) (names, folders []string, err error) {
 
 // readFiles reads the account's own files.
 func (l *loading) readFiles(names []string) error {
-	if slices.Contains(names, metadata.FileName) {
-		text, err := l.s.readFile(l.a.dir+"/"+metadata.FileName, 64<<20)
-		if err != nil {
-			return err
-		}
-		l.st.meta, err = metadata.Read(bytes.NewReader(text), l.s.cfg.Now())
-		if err != nil {
+	text, err := l.s.readNewest(l.a.dir, metadata.FileName, names)
+	if err != nil {
+		return err
+	}
+	if text != nil {
+		if l.st.meta, err = metadata.Read(bytes.NewReader(text), l.s.cfg.Now()); err != nil {
 			l.s.log.Warn("metadata.json is not readable, its entries are lost", "part", "storage", "account", l.a.addr, "error", err)
-			l.st.meta = nil
 		}
 	}
-	if slices.Contains(names, maildir.SubscriptionsName) {
-		text, err := l.s.readFile(l.a.dir+"/"+maildir.SubscriptionsName, 16<<20)
-		if err != nil {
-			return err
-		}
+	if text, err = l.s.readNewest(l.a.dir, maildir.SubscriptionsName, names); err != nil {
+		return err
+	}
+	if text != nil {
 		if l.st.subs, err = maildir.ReadSubscriptions(bytes.NewReader(text)); err != nil {
 			l.s.log.Warn("subscriptions file is not readable", "part", "storage", "account", l.a.addr, "error", err)
 		}
@@ -141,6 +138,9 @@ func (l *loading) readBox(name string, names []string) error {
 			continue
 		}
 		listed[n.Base] = f
+	}
+	if _, err := l.s.nameNewest(dir.Path(), maildir.UIDListName, names); err != nil {
+		return err
 	}
 	sn, err := l.s.readSnapshot(dir.Path(), names)
 	if err != nil && !errors.Is(err, errSnapshot) {

@@ -63,7 +63,7 @@ func (s *Store) enter(ctx context.Context, a *account, p storage.Password) (stor
 		return storage.Account{}, storage.ErrRefused
 	}
 	if a.pw.loggedIn(s.cfg.Now()) {
-		s.settler.take(a, []job{{kind: jobFiles}})
+		s.settler.take(a, []job{{kind: jobAccount}})
 	}
 	return storage.Account{Address: a.addr}, nil
 }

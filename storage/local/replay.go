@@ -253,11 +253,31 @@ func (s *Store) finishReplay(a *account) error {
 	slices.SortFunc(st.boxes, func(x, y *boxState) int { return compareNames(x.view.Name, y.view.Name) })
 	a.next = &st
 	a.now.Store(&st)
-	s.settler.take(a, append(l.remove, job{kind: jobFiles}))
+	s.settler.take(a, append(l.remove, job{kind: jobAccount}))
+	s.settleFound(a)
 	if len(l.changes) == 0 {
 		return nil
 	}
 	return s.write(a, &record{accounts: []smtp.Address{a.addr}, changes: l.changes})
+}
+
+// settleFound settles the copies whose only source an earlier run may have
+// removed already: it gave them files first.
+func (s *Store) settleFound(a *account) {
+	for _, bs := range a.next.boxes {
+		for i, it := range bs.items {
+			if _, ok := a.found[it]; !ok {
+				continue
+			}
+			if c := it.content.Load(); c != nil && (c.mem != nil || c.staged != "") {
+				continue
+			}
+			j := job{kind: jobSettle, a: a, box: bs.view.Name, msg: bs.view.Messages[i], it: it}
+			if err := s.settle(&j); err != nil {
+				s.log.Error("a copy of a message cannot be settled yet", "part", "storage", "account", a.addr, "error", err)
+			}
+		}
+	}
 }
 
 // finishPassword decides between the password file and the records: what is

@@ -20,7 +20,7 @@ const (
 	jobUnlink                 // an item was expunged
 	jobDropBox                // a mailbox is gone
 	jobWipe                   // the account is gone
-	jobFiles                  // the account's own files
+	jobAccount                // the account's directory and password file
 	jobRemove                 // a file that is nobody's
 )
 
@@ -42,6 +42,7 @@ type settler struct {
 	s       *Store
 	wake    chan struct{} // capacity one
 	quit    chan struct{}
+	quitted sync.Once
 	running sync.WaitGroup
 
 	mu       sync.Mutex // guards the fields below
@@ -108,7 +109,7 @@ func (r *settler) start() {
 }
 
 func (r *settler) stop() {
-	close(r.quit)
+	r.quitted.Do(func() { close(r.quit) })
 	r.running.Wait()
 }
 
@@ -159,7 +160,7 @@ func (r *settler) round() error {
 	if err := r.doUrgent(); err != nil {
 		return err
 	}
-	for {
+	for !r.s.readOnly.Load() {
 		j, ok := r.nextFresh()
 		if !ok {
 			return nil
@@ -169,6 +170,7 @@ func (r *settler) round() error {
 			return err
 		}
 	}
+	return storage.ErrReadOnly
 }
 
 // nextFresh takes the oldest item that is due, or must go for want of memory.
@@ -199,6 +201,9 @@ func (r *settler) putBack(j job) {
 // it are kept.
 func (r *settler) doUrgent() error {
 	for {
+		if r.s.readOnly.Load() {
+			return storage.ErrReadOnly // the files may not be what they seem
+		}
 		r.mu.Lock()
 		jobs := r.urgent
 		r.urgent = nil
@@ -298,8 +303,8 @@ func (s *Store) do(j *job) error {
 	case jobWipe:
 		j.a.made, j.a.written = map[string]bool{}, writtenFiles{}
 		return s.fs.RemoveAll(j.a.dir)
-	case jobFiles:
-		return s.writeFiles(j.a)
+	case jobAccount:
+		return s.writeAccount(j.a)
 	case jobRemove:
 		return s.dir(j.a, j.box).Remove(j.file.Sub, j.file.Name)
 	}
@@ -436,6 +441,9 @@ func (s *Store) linkOrWrite(j *job, c *content, dir maildir.Dir, sub, name strin
 		if loc := from.it.loc.Load(); loc&locSettled != 0 && loc&locDead == 0 {
 			fromSub, fromName := from.it.fileName(&from.msg, loc)
 			err := dir.Link(s.dir(from.a, from.box), fromSub, fromName, sub, name)
+			if err == nil && mem == nil && staged == "" {
+				s.sources[from.it] = true
+			}
 			if err == nil || mem == nil && staged == "" {
 				return err
 			}
@@ -485,29 +493,34 @@ func (s *Store) unlink(j *job) error {
 	return nil
 }
 
-// freeDependents gives copies that have their content from this file only
-// files of their own, durably, before it goes.
+// freeDependents makes sure that copies which have their content from this
+// file only have files of their own, durably, before it goes.
 func (s *Store) freeDependents(j *job) error {
 	s.bodies.Lock()
 	var waiting []job
 	if c := j.it.content.Load(); c != nil && c.home != nil && c.home.it == j.it {
-		waiting = c.waiting
-		c.waiting = nil
+		waiting = c.waiting // which is emptied when the last has its file
 	}
 	s.bodies.Unlock()
-	settled := false
 	for i := range waiting {
 		if err := s.settle(&waiting[i]); err != nil {
 			return err
 		}
-		settled = true
 	}
-	if !settled || s.cfg.NoSync {
+	if !s.sources[j.it] {
 		return nil
 	}
-	if err := s.fs.SyncFS(); err != nil {
-		return s.lost(err)
+	return s.syncFiles()
+}
+
+// syncFiles flushes the files of all mailboxes. Store.disk is held.
+func (s *Store) syncFiles() error {
+	if !s.cfg.NoSync {
+		if err := s.fs.SyncFS(); err != nil {
+			return s.lost(err)
+		}
 	}
+	clear(s.sources)
 	return nil
 }
 

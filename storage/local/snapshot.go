@@ -17,10 +17,9 @@ import (
 )
 
 const (
-	snapshotName    = "barid-mailbox"
-	snapshotMagic   = "barid-mailbox 1\n"
-	maxSnapshot     = 256 << 20
-	maxSnapshotName = 255
+	snapshotName  = "barid-mailbox"
+	snapshotMagic = "barid-mailbox 1\n"
+	maxSnapshot   = 256 << 20
 )
 
 // errSnapshot is inside every error about a snapshot that cannot be read.
@@ -125,33 +124,52 @@ func (d *decoder) item() *item {
 	return it
 }
 
-// readSnapshot gives the newest snapshot in a directory that a finished
-// checkpoint wrote: nil when there is none. names is the directory's listing.
+// readSnapshot gives the snapshot in a directory: nil when there is none.
+// names is the directory's listing.
 func (s *Store) readSnapshot(dir string, names []string) (*snapshot, error) {
-	var newest *snapshot
-	var failed error
-	for _, name := range names {
-		n, ok := checkpointOf(name, snapshotName)
-		if !ok || n > s.trimmed.Load() {
-			continue
-		}
-		text, err := s.readFile(dir+"/"+name, maxSnapshot)
-		if err != nil {
-			return nil, err
-		}
-		sn, err := decodeSnapshot(text)
-		if err != nil {
-			failed = err
-			continue
-		}
-		if newest == nil || sn.checkpoint > newest.checkpoint {
-			newest = sn
+	text, err := s.readNewest(dir, snapshotName, names)
+	if text == nil || err != nil {
+		return nil, err
+	}
+	return decodeSnapshot(text)
+}
+
+// readNewest reads a file that checkpoints write: the one of the last
+// checkpoint that trimmed the journal. When that was cut off before it gave
+// the file its name, it gets it now; and what a checkpoint left that came to
+// nothing goes, before a later one makes its number look good. It gives nil
+// when there is no file.
+func (s *Store) readNewest(dir, name string, names []string) ([]byte, error) {
+	there, err := s.nameNewest(dir, name, names)
+	if !there || err != nil {
+		return nil, err
+	}
+	text, err := s.readFile(dir+"/"+name, maxSnapshot)
+	if text == nil && err == nil {
+		text = []byte{}
+	}
+	return text, err
+}
+
+// nameNewest is readNewest without reading.
+func (s *Store) nameNewest(dir, name string, names []string) (there bool, err error) {
+	newest := uint64(0)
+	for _, found := range names {
+		n, ok := checkpointOf(found, name)
+		switch {
+		case !ok:
+		case n <= s.trimmed.Load():
+			newest, there = max(newest, n), true
+		default:
+			if err := s.fs.Remove(dir + "/" + found); err != nil {
+				return false, err
+			}
 		}
 	}
-	if newest == nil {
-		return nil, failed
+	if newest > 0 {
+		err = s.fs.Rename(fmt.Sprintf("%s/%s.%d", dir, name, newest), dir+"/"+name)
 	}
-	return newest, nil
+	return there, err
 }
 
 // checkpointOf reads the number of a checkpoint in a file name: "NAME.7" is 7,

@@ -216,7 +216,6 @@ func (b *builder) dropBox(name string) {
 	if b.st.meta != nil {
 		b.st.meta = cloneMetadata(b.st.meta)
 		b.st.meta.Forget(name)
-		b.filesChanged()
 	}
 }
 
@@ -299,13 +298,7 @@ func (b *builder) setEntry(mailbox, name string, value []byte, at time.Time) {
 		return
 	}
 	b.st.meta = meta
-	b.filesChanged()
-}
-
-// filesChanged says that the account's own files are not as they should be.
-func (b *builder) filesChanged() {
 	b.changed = true
-	b.jobs = append(b.jobs, job{kind: jobFiles})
 }
 
 // cloneMetadata copies, because a Metadata changes even when it is read.
@@ -336,5 +329,5 @@ func (b *builder) subscribe(name string, remove bool) {
 	} else {
 		b.st.subs = slices.Insert(subs, i, name)
 	}
-	b.filesChanged()
+	b.changed = true
 }

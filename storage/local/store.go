@@ -52,7 +52,10 @@ type Store struct {
 	bodies   sync.Mutex // guards what content.go says, and the field below
 	unneeded []*content // staged, with no user left; the journal may name them yet
 
-	disk sync.Mutex // held by who changes files of mailboxes: the settler, a checkpoint
+	disk        sync.Mutex     // held by who changes files of mailboxes: the settler, a checkpoint; guards the fields below
+	sources     map[*item]bool // linked from since the last flush, with no other source of their content
+	abandoned   []string       // of checkpoints that failed
+	oldCounters []string       // of checkpoints that a crash cut off
 
 	free freeSpace
 }
@@ -72,6 +75,7 @@ func Open(cfg Config) (*Store, error) {
 		hashing:   make(gate, cfg.HashLimit),
 		accounts:  map[smtp.Address]*account{},
 		dirty:     map[*account]bool{},
+		sources:   map[*item]bool{},
 		created:   cfg.Metrics.Counter("created_accounts", "Accounts created."),
 		refused:   cfg.Metrics.Counter("rejected_registrations", "Accounts not created because policy forbids."),
 	}
