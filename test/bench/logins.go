@@ -82,12 +82,24 @@ func birth(ctx context.Context, o options) ([]Row, error) {
 	if o.quick {
 		accounts = 100
 	}
+	before, err := s.cpu()
+	if err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	if err := firstLogins(ctx, s, 'n', accounts, atOnce); err != nil {
 		return nil, err
 	}
-	rate := float64(accounts) / time.Since(began).Seconds()
-	return []Row{{"accounts made by first login per second", "1/s", rate, higher, 400}}, s.stop()
+	took := time.Since(began)
+	after, err := s.cpu()
+	if err != nil {
+		return nil, err
+	}
+	n := float64(accounts)
+	return []Row{
+		{"accounts made by first login per second", "1/s", n / took.Seconds(), higher, 400},
+		{"CPU per account", "ms", ms(after-before) / n, lower, 0},
+	}, s.stop()
 }
 
 // idle measures what an idle connection costs in memory.
