@@ -27,7 +27,10 @@ type member struct {
 	prev, next *session
 }
 
-func (gs *groups) enter(ctx context.Context, s *session) {
+// enter takes in a session, whose ctx is the one it is served with and then
+// becomes one that never ends.
+func (gs *groups) enter(s *session) {
+	ctx := s.ctx
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	g := gs.by[ctx.Done()]

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
-	"time"
 
 	"barid/imap/wire"
 	"barid/internal/netserve"
@@ -129,9 +128,6 @@ func (s *session) loginError(tag string, err error) error {
 	return nil
 }
 
-// hold lets a refused login wait: without a worker, a buffer or a lock.
-func (s *session) hold() { time.Sleep(refusalDelay) }
-
 // refuse answers a refused login.
 func (s *session) refuse() {
 	s.locked(func() {
@@ -143,9 +139,7 @@ func (s *session) refuse() {
 			s.bye("Too many refused logins")
 		}
 	})
-	if s.in != nil { // it sent more meanwhile
-		s.serve()
-	}
+	s.serve()
 }
 
 func (s *session) startTLS(c *wire.Command) (string, error) {

@@ -134,9 +134,6 @@ func (sv *Server) Clear() netserve.Handler {
 }
 
 func (sv *Server) serve(ctx context.Context, c *netserve.Conn, clear bool) {
-	s := &session{sv: sv, conn: c, clear: clear}
-	sv.sessions.Add(1)
-	defer sv.sessions.Add(-1)
-	sv.groups.enter(ctx, s)
+	s := &session{sv: sv, conn: c, ctx: ctx, clear: clear}
 	s.run()
 }

@@ -62,7 +62,7 @@ const (
 type session struct {
 	sv     *Server
 	conn   *netserve.Conn
-	ctx    context.Context // never ends
+	ctx    context.Context // after begin it never ends
 	member member
 	wait   link // guarded by its queue
 
@@ -93,32 +93,38 @@ type session struct {
 	box       mailbox
 }
 
-// run serves the connection to its end.
+// run serves the connection to its end. Whatever makes a stack grow is done
+// elsewhere: nearly all sessions idle nearly all the time, and then this is
+// all that is left of them, 2 KiB that would not shrink again.
 func (s *session) run() {
-	s.state = notAuthenticated
-	s.conn.SetPace(netserve.Pace{Silence: silentLogin, Stall: silentLogin})
-	s.sv.logins.join(s)
-	s.work((*session).greet)
+	s.work((*session).begin)
 	for !s.over.Load() {
 		if s.held {
-			s.hold()
+			time.Sleep(refusalDelay) // without a buffer or a lock
 			s.work((*session).refuse)
 			continue
 		}
-		err := s.conn.WaitReadable()
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			s.work((*session).silent)
-		case err != nil:
-			s.over.Store(true)
-		default:
-			s.work((*session).serve)
+		if s.conn.WaitReadable() != nil { // in IDLE there is no deadline
+			break
 		}
+		s.work((*session).serve)
 	}
-	s.end()
+	s.work((*session).end)
+	s.others.Wait()
 }
 
-// end undoes what the session did to others and waits for its goroutines.
+// begin makes the session known, greets and takes the first commands.
+func (s *session) begin() {
+	s.state = notAuthenticated
+	s.conn.SetPace(netserve.Pace{Silence: silentLogin, Stall: silentLogin})
+	s.sv.sessions.Add(1)
+	s.sv.groups.enter(s)
+	s.sv.logins.join(s)
+	s.greet()
+	s.serve()
+}
+
+// end undoes what the session did to others.
 func (s *session) end() {
 	s.conn.Stream().Close() // says goodbye in TLS, too
 	s.mu.Lock()
@@ -130,7 +136,7 @@ func (s *session) end() {
 	s.sv.perClient.leave(s.clientKey)
 	s.mu.Unlock()
 	s.sv.groups.leave(s)
-	s.others.Wait()
+	s.sv.sessions.Add(-1)
 }
 
 // work runs one phase on a goroutine of its own, whose stack may grow and
@@ -208,29 +214,42 @@ func (s *session) releaseReader() {
 	s.in = nil
 }
 
-// serve takes what the client sent, until nothing of it is left.
+// serve takes what the client sends, until it idles and has said nothing
+// more, or a refused login waits for its answer.
 func (s *session) serve() {
 	for !s.over.Load() && !s.held {
-		s.takeReader()
-		err := s.in.Await(limitsAfter.Line) // not under the lock: it may last
+		err := s.next() // not under the lock: it may last
 		s.locked(func() { s.step(err) })
-		if s.over.Load() || s.held || s.in == nil {
-			break
-		}
-		if s.in.Buffered() == 0 && !s.in.MayHide() && !s.conn.Buffered() {
+		if s.idling.Load() && s.nothingRead() {
 			break
 		}
 	}
-	if s.in != nil {
+	s.releaseReader()
+}
+
+// next waits for a line, without a buffer while there is nothing of one.
+func (s *session) next() error {
+	if s.nothingRead() {
 		s.releaseReader()
+		if err := s.conn.WaitReadable(); err != nil {
+			return err
+		}
 	}
+	s.takeReader()
+	return s.in.Await(limitsAfter.Line)
+}
+
+// nothingRead tells whether all that was read is answered, so that the
+// socket tells when there is more.
+func (s *session) nothingRead() bool {
+	return (s.in == nil || s.in.Buffered() == 0 && !s.in.MayHide()) && !s.conn.Buffered()
 }
 
 // step takes one line, and the rest of the command that it begins.
 func (s *session) step(err error) {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		s.bye(inactive)
+		s.bye("Disconnected for inactivity")
 	case err != nil:
 		s.broken(err)
 	case s.idling.Load():
@@ -280,11 +299,6 @@ func (s *session) bye(why string) {
 	out.EOL()
 	s.over.Store(true)
 }
-
-// silent ends a connection whose client said nothing for too long.
-func (s *session) silent() { s.locked(func() { s.bye(inactive) }) }
-
-const inactive = "Disconnected for inactivity"
 
 // tooLate ends a connection that never logged in. It is called under the
 // lock of a queue.
