@@ -93,10 +93,10 @@ func (cfg Config) withDefaults() Config {
 // check finds what no page could be made of.
 func (cfg Config) check() error {
 	if _, err := smtp.ParseAddress("x@" + cfg.Domain); err != nil {
-		return fmt.Errorf("Domain %q: %w", cfg.Domain, err)
+		return fmt.Errorf("domain %q: %w", cfg.Domain, err)
 	}
 	if len(cfg.Host) > smtp.MaxDomain {
-		return fmt.Errorf("Host is longer than %d octets", smtp.MaxDomain)
+		return fmt.Errorf("host is longer than %d octets", smtp.MaxDomain)
 	}
 	if n := cfg.UsernameLength; n < 1 || n > smtp.MaxLocalPart {
 		return fmt.Errorf("UsernameLength is %d, not 1 to %d", n, smtp.MaxLocalPart)
@@ -109,7 +109,7 @@ func (cfg Config) check() error {
 	}
 	for _, s := range cfg.Services {
 		if err := s.check(); err != nil {
-			return fmt.Errorf("Services: %w", err)
+			return fmt.Errorf("services: %w", err)
 		}
 	}
 	return nil

@@ -208,9 +208,9 @@ func TestWhatIsConfiguredIsEscaped(t *testing.T) {
 
 func TestAWrongConfigNamesItsField(t *testing.T) {
 	for want, cfg := range map[string]Config{
-		"Domain":               {},
-		`Domain "a b"`:         {Domain: "a b"},
-		"Host":                 {Domain: "relay.test", Host: strings.Repeat("a", 256)},
+		"domain":               {},
+		`domain "a b"`:         {Domain: "a b"},
+		"host":                 {Domain: "relay.test", Host: strings.Repeat("a", 256)},
 		"UsernameLength is 65": {Domain: "relay.test", UsernameLength: 65},
 		"PasswordMin is -1":    {Domain: "relay.test", PasswordMin: -1},
 		"NewPerSecond -1":      {Domain: "relay.test", NewPerSecond: -1},
