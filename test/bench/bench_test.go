@@ -105,8 +105,8 @@ func TestQuantiles(t *testing.T) {
 // The figures of a process are read from /proc as its manual says.
 func TestProcessFigures(t *testing.T) {
 	stat := "4242 (a (b) c) S 1 4242 4242 0 -1 4194560 900 0 3 0 150 25 0 0 20 0 8 0 100 1 2 3"
-	if d, err := parseStat(stat); err != nil || d != 1750*time.Millisecond {
-		t.Error(d, err)
+	if u, err := parseStat(stat); err != nil || u != (usage{1750 * time.Millisecond, 250 * time.Millisecond}) {
+		t.Error(u, err)
 	}
 	if _, err := parseStat("4242"); err == nil {
 		t.Error("half a line was read")

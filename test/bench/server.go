@@ -38,7 +38,7 @@ type site struct {
 // newSite makes a configuration with TLS on loopback and limits that stand in
 // nobody's way.
 func newSite(parent string) (site, error) {
-	dir, err := os.MkdirTemp(parent, "barid-bench-")
+	dir, err := os.MkdirTemp(parent, "site-")
 	if err != nil {
 		return site{}, fmt.Errorf("data directory: %w", err)
 	}
@@ -77,8 +77,6 @@ level = "warn"
 	}
 	return s, nil
 }
-
-func (s site) remove() { os.RemoveAll(s.dir) }
 
 // freeAddr gives a loopback address that nobody listens on.
 func freeAddr() (string, error) {
@@ -173,26 +171,34 @@ func (p *server) kill() {
 	<-p.done
 }
 
+// usage is the processor time of a process, of all its threads.
+type usage struct{ total, kernel time.Duration }
+
+func (u usage) since(before usage) usage {
+	return usage{u.total - before.total, u.kernel - before.kernel}
+}
+
 // cpu tells the processor time of the process since it began.
-func (p *server) cpu() (time.Duration, error) {
+func (p *server) cpu() (usage, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
 	if err != nil {
-		return 0, fmt.Errorf("processor time: %w", err)
+		return usage{}, fmt.Errorf("processor time: %w", err)
 	}
 	return parseStat(string(stat))
 }
 
-// parseStat adds the user and system time of a line of /proc/PID/stat, in
+// parseStat reads the user and system time of a line of /proc/PID/stat, in
 // ticks of 10 ms (proc_pid_stat(5)).
-func parseStat(stat string) (time.Duration, error) {
+func parseStat(stat string) (usage, error) {
 	// Behind the name, which may have spaces and brackets.
 	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 13 {
-		return 0, fmt.Errorf("processor time: strange line of %d octets", len(stat))
+		return usage{}, fmt.Errorf("processor time: strange line of %d octets", len(stat))
 	}
 	user, err1 := strconv.Atoi(fields[11])
-	system, err2 := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond, errors.Join(err1, err2)
+	kernel, err2 := strconv.Atoi(fields[12])
+	const tick = 10 * time.Millisecond
+	return usage{time.Duration(user+kernel) * tick, time.Duration(kernel) * tick}, errors.Join(err1, err2)
 }
 
 // pss tells the memory of the process in octets, shared pages by halves.

@@ -70,7 +70,6 @@ func latency(ctx context.Context, o options) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer site.remove()
 	s, err := site.start(ctx, o.barid, o.serverCPU)
 	if err != nil {
 		return nil, err
@@ -181,43 +180,27 @@ const (
 )
 
 func deliver(ctx context.Context, o options) ([]Row, error) {
-	rate, cpu, err := pour(ctx, o, 1)
-	if err != nil {
-		return nil, err
-	}
-	return []Row{
-		{"deliveries per second, 16 senders", "1/s", rate, higher, 1500},
-		{"CPU per 1,000 deliveries", "s", cpu, lower, 0.5},
-	}, nil
+	return pour(ctx, o, 1, "16 senders", 1500, 0.5)
 }
 
 func fanout(ctx context.Context, o options) ([]Row, error) {
-	rate, cpu, err := pour(ctx, o, 10)
-	if err != nil {
-		return nil, err
-	}
-	return []Row{
-		{"deliveries per second, 10 recipients each", "1/s", rate, higher, 5000},
-		{"CPU per 1,000 deliveries, 10 recipients each", "s", cpu, lower, 0},
-	}, nil
+	return pour(ctx, o, 10, "10 recipients each", 5000, 0)
 }
 
 // pour sends as fast as the server takes it, each message to that many
-// recipients, and gives deliveries per second and processor seconds per 1,000
-// deliveries.
-func pour(ctx context.Context, o options, recipients int) (rate, cpu float64, err error) {
+// recipients.
+func pour(ctx context.Context, o options, recipients int, how string, rate, cpu float64) ([]Row, error) {
 	site, err := newSite(o.dir)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	defer site.remove()
 	s, err := site.start(ctx, o.barid, o.serverCPU)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	defer s.kill()
 	if err := firstLogins(ctx, s, 'r', mailboxes, 8); err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	clients := make([]*smtpClient, senders)
 	defer func() {
@@ -229,12 +212,12 @@ func pour(ctx context.Context, o options, recipients int) (rate, cpu float64, er
 	}()
 	for i := range clients {
 		if clients[i], err = dialSMTP(ctx, s.smtp, person('s', i)); err != nil {
-			return 0, 0, err
+			return nil, err
 		}
 	}
 	before, err := s.cpu()
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, o.duration)
@@ -256,15 +239,20 @@ func pour(ctx context.Context, o options, recipients int) (rate, cpu float64, er
 		return nil
 	})
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	took := time.Since(began)
 	after, err := s.cpu()
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	n := float64(delivered.Load())
-	return n / took.Seconds(), (after - before).Seconds() / n * 1000, s.stop()
+	spent := after.since(before)
+	return []Row{
+		{"deliveries per second, " + how, "1/s", n / took.Seconds(), higher, rate},
+		{"CPU per 1,000 deliveries, " + how, "s", spent.total.Seconds() / n * 1000, lower, cpu},
+		{"of it in the kernel, " + how, "s", spent.kernel.Seconds() / n * 1000, lower, 0},
+	}, s.stop()
 }
 
 // firstLogins makes accounts 0 to n-1 of a kind by logging in, with that many
