@@ -97,6 +97,9 @@ func New(cfg Config) (*Source, error) {
 func (s *Source) TLSConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
+		// The first answers of a connection in one record each, not in
+		// record sizes made for browsers that render while they load.
+		DynamicRecordSizingDisabled: true,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			s.look()
 			return s.current.Load(), nil
