@@ -1,10 +1,8 @@
 package local
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"slices"
@@ -282,7 +280,7 @@ func (cp *checkpoint) counters() error {
 		var e encoder
 		e.b = append(e.b, countersMagic...)
 		e.number(uint64(cp.s.validity.Load()))
-		_, err := w.Write(binary.BigEndian.AppendUint32(e.b, crc32.Checksum(e.b, castagnoli)))
+		_, err := w.Write(sealed(e.b))
 		return err
 	})
 }
@@ -306,12 +304,11 @@ func (s *Store) readCounters() error {
 		if err != nil {
 			return err
 		}
-		body := len(text) - 4
-		if body < len(countersMagic) || string(text[:len(countersMagic)]) != countersMagic ||
-			crc32.Checksum(text[:body], castagnoli) != binary.BigEndian.Uint32(text[body:]) {
+		body, ok := unsealed(text, countersMagic)
+		if !ok {
 			continue // torn by a crash: the checkpoint did not count
 		}
-		d := decoder{b: text[len(countersMagic):body]}
+		d := decoder{b: body}
 		s.raiseValidity(storage.UIDValidity(d.below(1 << 32)))
 	}
 	return nil

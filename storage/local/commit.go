@@ -55,7 +55,7 @@ func (s *Store) Commit(ctx context.Context, b storage.Batch) (storage.Result, er
 
 // open does everything that takes I/O: accounts and content.
 func (c *commit) open(ctx context.Context) error {
-	room := int64(recordMax)
+	room := 4 * c.s.inline
 	for _, op := range c.batch.Ops {
 		if err := c.openAccount(op); err != nil {
 			return err
@@ -306,6 +306,12 @@ func (s *Store) failed(err error) error {
 			s.log.Error("the store is read-only: a flush of the journal failed", "part", "storage", "error", err)
 		}
 		return errors.Join(storage.ErrReadOnly, err)
+	}
+	switch {
+	case errors.Is(err, journal.ErrNoSpace), errors.Is(err, journal.ErrTooLarge):
+		return errors.Join(storage.ErrFull, err)
+	case errors.Is(err, journal.ErrClosed):
+		return errors.Join(storage.ErrClosed, err)
 	}
 	return err
 }

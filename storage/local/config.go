@@ -42,7 +42,8 @@ type Config struct {
 	// CheckpointEvery is the longest time between two checkpoints while there
 	// is something to write. Default 10 minutes.
 	CheckpointEvery time.Duration
-	// SegmentBytes is the size of one file of the journal. Default 16 MiB.
+	// SegmentBytes is the size of one file of the journal. Content larger than
+	// a thirty-second of it, or 256 KiB, goes around the journal. Default 16 MiB.
 	SegmentBytes int64
 	// Idle is how long an account stays in memory after its last use.
 	// Default 60 s.
@@ -73,6 +74,7 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxMessage, 31457280)
 	set(&c.FreshBytes, 32<<20)
 	set(&c.CheckpointBytes, 64<<20)
+	set(&c.SegmentBytes, 16<<20)
 	setTime := func(v *time.Duration, to time.Duration) {
 		if *v <= 0 {
 			*v = to

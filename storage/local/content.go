@@ -17,11 +17,9 @@ import (
 
 const (
 	// inlineMax is the largest content that goes into the journal itself;
-	// larger content lies in a staging file, flushed before its record.
+	// larger content lies in a staging file, flushed before its record. All
+	// content of one record may have four times as much.
 	inlineMax = 256 << 10
-	// recordMax bounds the octets of all content in one record; what is more
-	// goes to staging files.
-	recordMax = 1 << 20
 
 	stagingDir = "staging"
 )
@@ -207,7 +205,7 @@ func (s *Store) contentOf(given storage.Content, inline int64) (*content, error)
 	if size < 0 || size > s.maxContent() {
 		return nil, fmt.Errorf("content of %d octets: %w", size, storage.ErrFull)
 	}
-	if size > min(inlineMax, inline) {
+	if size > min(s.inline, inline) {
 		return s.stage(given)
 	}
 	mem := make([]byte, size)

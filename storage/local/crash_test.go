@@ -67,7 +67,7 @@ var checkpointNow = step{"checkpoint", (*Store).checkpoint}
 
 // workload touches everything that has a file.
 func workload() []step {
-	group := mail("group", 3000)
+	group := mail("group", 1500)
 	return []step{
 		login("alice"), login("bob"),
 		ops("deliver", storage.Deliver{To: at("alice"), Content: mail("one", 100)}),
@@ -117,7 +117,7 @@ func workload() []step {
 // runs give equal UIDVALIDITYs.
 func faulty(disk *faultfs.FS) Config {
 	return Config{
-		FS: disk, Domain: "relay.test", SettleAfter: time.Hour, CheckpointEvery: time.Hour, SegmentBytes: 64 << 10,
+		FS: disk, Domain: "relay.test", SettleAfter: time.Hour, CheckpointEvery: time.Hour, SegmentBytes: 64 << 10, Idle: time.Minute,
 		CheckpointBytes: 1 << 20, Now: func() time.Time { return time.Unix(1_790_000_000, 0) },
 	}
 }

@@ -52,7 +52,7 @@ func (s *Store) Draft(ctx context.Context, size int64) (storage.Draft, error) {
 		return nil, fmt.Errorf("begin a draft: %w", err)
 	}
 	d := &draft{s: s, mem: (*draftBuffers.Get().(*[]byte))[:0]}
-	if want := int(min(max(size, 0), inlineMax)); cap(d.mem) < want {
+	if want := int(min(max(size, 0), s.inline)); cap(d.mem) < want {
 		d.mem = make([]byte, 0, want)
 	}
 	return d, nil
@@ -67,7 +67,7 @@ func (d *draft) Write(p []byte) (int, error) {
 	case d.size+int64(len(p)) > d.s.maxContent():
 		d.failed = fmt.Errorf("draft beyond %d octets: %w", d.s.maxContent(), storage.ErrFull)
 		return 0, d.failed
-	case d.file == nil && d.size+int64(len(p)) > inlineMax:
+	case d.file == nil && d.size+int64(len(p)) > d.s.inline:
 		if d.failed = d.spill(); d.failed != nil {
 			return 0, d.failed
 		}
@@ -149,7 +149,7 @@ func (d *draft) commit(inline int64) (*content, error) {
 	if c := d.committed; c != nil {
 		return d.again(c)
 	}
-	if d.file == nil && d.size > inline {
+	if d.file == nil && d.size > min(inline, d.s.inline) {
 		if d.failed = d.spill(); d.failed != nil {
 			return nil, d.failed
 		}

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -31,11 +32,8 @@ func TestNothingIsSeenBeforeItIsDurable(t *testing.T) {
 	rung := make(chan struct{}, 10)
 	m.Subscribe(bellFunc(func() { rung <- struct{}{} }))
 
-	flushing, goOn := make(chan struct{}), make(chan struct{})
-	disk.OnFlush(func(faultfs.Op) {
-		flushing <- struct{}{}
-		<-goOn
-	})
+	goOn := make(chan struct{})
+	disk.OnFlush(func(faultfs.Op) { <-goOn })
 	done := make(chan error)
 	go func() {
 		_, err := run(s, []step{ops("deliver",
@@ -44,7 +42,9 @@ func TestNothingIsSeenBeforeItIsDurable(t *testing.T) {
 			storage.SetEntry{Account: acct("alice"), Name: deviceToken, Value: []byte("1")})})
 		done <- err
 	}()
-	<-flushing
+	for s.journal.Last() < 2 {
+		runtime.Gosched()
+	}
 	v, err := m.View(ctx)
 	if err != nil || v.UIDNext != 1 || len(v.Messages) != 0 || v.HighestModSeq != 0 {
 		t.Errorf("seen before it is durable: %+v, %v", v, err)

@@ -72,19 +72,32 @@ func (sn *snapshot) encode() []byte {
 		e.number(it.seq)
 		e.number(uint64(it.n))
 	}
-	return binary.BigEndian.AppendUint32(e.b, crc32.Checksum(e.b, castagnoli))
+	return sealed(e.b)
+}
+
+// sealed appends the checksum of a small file.
+func sealed(b []byte) []byte {
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// unsealed takes it off again; false when it does not fit, or the file does
+// not begin with the magic line.
+func unsealed(b []byte, magic string) ([]byte, bool) {
+	body := len(b) - 4
+	if body < len(magic) || string(b[:len(magic)]) != magic ||
+		crc32.Checksum(b[:body], castagnoli) != binary.BigEndian.Uint32(b[body:]) {
+		return nil, false
+	}
+	return b[len(magic):body], true
 }
 
 // decodeSnapshot reads a snapshot. The error wraps errSnapshot.
 func decodeSnapshot(b []byte) (*snapshot, error) {
-	body := len(b) - 4
-	if body < len(snapshotMagic) || string(b[:len(snapshotMagic)]) != snapshotMagic {
-		return nil, fmt.Errorf("%w: it does not begin as one", errSnapshot)
+	body, ok := unsealed(b, snapshotMagic)
+	if !ok {
+		return nil, fmt.Errorf("%w: its checksum, or how it begins", errSnapshot)
 	}
-	if crc32.Checksum(b[:body], castagnoli) != binary.BigEndian.Uint32(b[body:]) {
-		return nil, fmt.Errorf("%w: checksum", errSnapshot)
-	}
-	d := decoder{b: b[len(snapshotMagic):body]}
+	d := decoder{b: body}
 	sn := &snapshot{
 		checkpoint: d.number(), applied: d.number(), validity: storage.UIDValidity(d.below(1 << 32)),
 		next: d.uid(), modseq: d.modseq(),

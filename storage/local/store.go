@@ -39,6 +39,7 @@ type Store struct {
 
 	created, refused prometheus.Counter
 
+	inline   int64         // the largest content in a record
 	validity atomic.Uint32 // the last UIDVALIDITY given out
 	trimmed  atomic.Uint64 // what the last checkpoint has
 	readOnly atomic.Bool
@@ -72,6 +73,7 @@ func Open(cfg Config) (*Store, error) {
 	s := &Store{
 		cfg: cfg, fs: cfg.FS, log: cfg.Logger,
 		passwords: newPasswordCache(rememberedPasswords),
+		inline:    min(inlineMax, cfg.SegmentBytes/32),
 		hashing:   make(gate, cfg.HashLimit),
 		accounts:  map[smtp.Address]*account{},
 		dirty:     map[*account]bool{},

@@ -1,0 +1,223 @@
+package local
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"barid/storage"
+)
+
+// put writes a file of another program.
+func put(t *testing.T, text string, elem ...string) {
+	t.Helper()
+	name := filepath.Join(elem...)
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func hashOf(t *testing.T, p storage.Password) string {
+	t.Helper()
+	hash, err := hashPassword(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hash
+}
+
+// A relay of the reference is adopted in place: passwords, UIDs, flags,
+// tokens, folders.
+func TestAdoptsDovecotsAccounts(t *testing.T) {
+	s, cfg, dir := onDisk(t, nil)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	alice := filepath.Join(dir, "alice@relay.test")
+	put(t, hashOf(t, "a long password"), alice, "password")
+	put(t, fmt.Sprintf(`{"devicetoken": {"1111": %d}}`, time.Now().Unix()), alice, "metadata.json")
+	put(t, "seen", alice, "cur", "1775324677.M448978P3029757.exam,S=4,W=5:2,Sa")
+	put(t, "fresh", alice, "new", "1775324678.M1P1.exam,S=5,W=6")
+	put(t, "unlisted", alice, "new", "1775324600.M1P2.exam")
+	put(t, "3 V1275660208 N25022 G3085f01b7f11094c501100008c4a11c1\n25006 :1775324677.M448978P3029757.exam,S=4,W=5\n25017 :1775324678.M1P1.exam,S=5,W=6\n", alice, "dovecot-uidlist")
+	put(t, "below", alice, ".DeltaChat", "cur", "1775324679.M1P3.exam,S=5:2,F")
+	put(t, "DeltaChat\n", alice, "subscriptions")
+
+	s = mustOpen(t, cfg)
+	s.settler.stop()
+	t.Cleanup(func() { s.Close() })
+	must(t, s, login("alice"))
+	for range 3 {
+		v := view(t, s, "alice", "INBOX")
+		if v.UIDValidity != 1275660208 || v.UIDNext != 25023 || len(v.Messages) != 3 {
+			t.Fatalf("view %+v", v)
+		}
+		for i, want := range []storage.Message{
+			{UID: 25006, Flags: storage.FlagSeen, Size: 4}, {UID: 25017, Size: 5}, {UID: 25022, Size: 8},
+		} {
+			m := v.Messages[i]
+			if m.UID != want.UID || m.Flags != want.Flags || m.Size != want.Size {
+				t.Errorf("message %+v, want %+v", m, want)
+			}
+		}
+		if got := read(t, s, "alice", "INBOX", 25006) + read(t, s, "alice", "INBOX", 25022); got != "seenunlisted" {
+			t.Errorf("read %q", got)
+		}
+		if m := v.Messages[2]; m.Received.Unix() != 1775324600 {
+			t.Errorf("received %v", m.Received)
+		}
+		if list, err := s.Entries(ctx, acct("alice"), "INBOX"); err != nil || len(list) != 1 || string(list[0].Value) != "1111" {
+			t.Errorf("entries %v, %v", list, err)
+		}
+		if v := view(t, s, "alice", "DeltaChat"); len(v.Messages) != 1 || v.Messages[0].Flags != storage.FlagFlagged {
+			t.Errorf("DeltaChat %+v", v)
+		}
+		list, err := s.Mailboxes(ctx, acct("alice"))
+		if err != nil || len(list) != 2 || !list[1].Subscribed {
+			t.Errorf("mailboxes %v, %v", list, err)
+		}
+		s = reopened(t, s, cfg)
+	}
+	// Flags change, other keys and keywords of the name stay.
+	must(t, s, ops("flags", storage.SetFlags{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{25006}, Mode: storage.AddFlags, Flags: storage.FlagFlagged}), checkpointNow)
+	if got := names(t, filepath.Join(alice, "cur")); len(got) != 1 || got[0] != "1775324677.M448978P3029757.exam,S=4,W=5:2,FSa" {
+		t.Errorf("cur %v", got)
+	}
+	must(t, s, ops("expunge", storage.Expunge{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{25006, 25022}}))
+	s = killed(t, s, cfg)
+	must(t, s, settleNow)
+	if v := view(t, s, "alice", "INBOX"); len(v.Messages) != 1 {
+		t.Errorf("expunged mail is back: %+v", v)
+	}
+	s = reopened(t, s, cfg)
+	if v := view(t, s, "alice", "INBOX"); len(v.Messages) != 1 || v.UIDNext != 25023 {
+		t.Errorf("expunged mail is back: %+v", v)
+	}
+}
+
+// What another program does to the files while we are away is seen.
+func TestForeignChanges(t *testing.T) {
+	s, cfg, dir := onDisk(t, nil)
+	alice := filepath.Join(dir, "alice@relay.test")
+	must(t, s, login("alice"))
+	for range 3 {
+		must(t, s, ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 99)}))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files := names(t, filepath.Join(alice, "new"))
+	if len(files) != 3 {
+		t.Fatalf("new %v", files)
+	}
+	// The second is seen, the third gone, and one comes.
+	if err := os.Rename(filepath.Join(alice, "new", files[1]), filepath.Join(alice, "cur", files[1]+":2,S")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(alice, "new", files[2])); err != nil {
+		t.Fatal(err)
+	}
+	put(t, "from afar", alice, "new", "1900000000.foreign")
+	s = mustOpen(t, cfg)
+	s.settler.stop()
+	t.Cleanup(func() { s.Close() })
+	for range 3 {
+		v := view(t, s, "alice", "INBOX")
+		if len(v.Messages) != 3 || v.Messages[0].UID != 1 || v.Messages[1].Flags != storage.FlagSeen || v.Messages[2].UID != 4 {
+			t.Fatalf("view %+v", v)
+		}
+		if got := read(t, s, "alice", "INBOX", 4); got != "from afar" {
+			t.Errorf("read %q", got)
+		}
+		s = reopened(t, s, cfg)
+	}
+}
+
+// Without snapshots a mailbox is made from its files: UIDs stay, UIDNEXT
+// jumps, UIDVALIDITY rises.
+func TestRebuild(t *testing.T) {
+	for _, damage := range []string{"missing", "torn"} {
+		s, cfg, dir := onDisk(t, nil)
+		alice := filepath.Join(dir, "alice@relay.test")
+		must(t, s, login("alice"))
+		for range 3 {
+			must(t, s, ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 99)}))
+		}
+		must(t, s, ops("expunge", storage.Expunge{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{2, 3}}))
+		before := *view(t, s, "alice", "INBOX")
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(alice, "dovecot-uidlist")); err != nil {
+			t.Fatal(err)
+		}
+		snapshot := filepath.Join(alice, "barid-mailbox")
+		if damage == "torn" {
+			put(t, strings.Repeat("\x00", 50), snapshot)
+		} else if err := os.Remove(snapshot); err != nil {
+			t.Fatal(err)
+		}
+		s = mustOpen(t, cfg)
+		s.settler.stop()
+		first := *view(t, s, "alice", "INBOX")
+		if len(first.Messages) != 1 || first.Messages[0].UID != 1 || first.UIDNext < 1<<20 || first.UIDValidity <= before.UIDValidity {
+			t.Errorf("%s: %+v", damage, first)
+		}
+		s = reopened(t, s, cfg)
+		again := *view(t, s, "alice", "INBOX")
+		if again.UIDValidity != first.UIDValidity || again.UIDNext != first.UIDNext {
+			t.Errorf("%s: %+v, was %+v", damage, again, first)
+		}
+	}
+}
+
+// Idle accounts leave memory and come back the same.
+func TestIdleAccountsLeaveMemory(t *testing.T) {
+	now := time.Now()
+	s, _, _ := onDisk(t, func(c *Config) { c.Now = func() time.Time { return now } })
+	must(t, s, login("alice"), ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 99)}))
+	before := *view(t, s, "alice", "INBOX")
+	now = now.Add(time.Hour)
+	s.sweep(time.Minute)
+	if len(s.accounts) != 1 {
+		t.Error("an account with changes left memory before its snapshot")
+	}
+	must(t, s, checkpointNow)
+	m, err := s.Open(ctx, acct("alice"), "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Hour)
+	s.sweep(time.Minute)
+	if len(s.accounts) != 1 {
+		t.Error("an account in use left memory")
+	}
+	m.Close()
+	s.sweep(time.Minute)
+	if len(s.accounts) != 1 {
+		t.Error("an account left memory too soon")
+	}
+	now = now.Add(time.Hour)
+	s.sweep(time.Minute)
+	if len(s.accounts) != 0 {
+		t.Error("an idle account stays in memory")
+	}
+	after := *view(t, s, "alice", "INBOX")
+	if after.UIDNext != before.UIDNext || after.HighestModSeq != before.HighestModSeq || len(after.Messages) != 1 {
+		t.Errorf("%+v, was %+v", after, before)
+	}
+	for range 5 {
+		if _, err := s.Lookup(ctx, at("nobody")); err == nil {
+			t.Error("found nobody")
+		}
+	}
+	if len(s.accounts) != 1 {
+		t.Errorf("%d accounts in memory, of which one exists", len(s.accounts))
+	}
+}

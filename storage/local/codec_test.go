@@ -1,0 +1,136 @@
+package local
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"barid/smtp"
+	"barid/storage"
+)
+
+// exampleRecord has a change of every kind.
+func exampleRecord() *record {
+	list := []changed{{uid: 1, flags: 3, at: -5, size: 7}, {uid: 4_000_000_000, flags: 0, at: 1 << 33, size: 1 << 40}}
+	uids := []changed{{uid: 5}, {uid: 6}}
+	return &record{
+		accounts: []smtp.Address{at("alice"), {LocalPart: "bob", Domain: "[192.0.2.7]"}},
+		contents: []recordContent{
+			{size: 5, crc: 1 << 31, octets: []byte("hello")}, {size: 1 << 30, crc: 7, staged: "abcdef"}, {octets: []byte{}},
+		},
+		changes: []change{
+			{kind: changeBorn, box: "INBOX", validity: 1 << 31, text: "{SHA512-CRYPT}$6$"},
+			{kind: changeDied, account: 1, old: "hash"},
+			{kind: changePassword, text: "new", old: "old"},
+			{kind: changeEntry, box: "A", text: "/private/x", value: []byte("v\x00"), at: 99},
+			{kind: changeEntry, text: "/private/x", value: []byte{}, remove: true},
+			{kind: changeSubscribe, text: "A.B", remove: true},
+			{kind: changeMakeBox, box: "A", validity: 9},
+			{kind: changeDropBox, box: "A"},
+			{kind: changeAdd, box: "INBOX", uid: 7, modseq: 8, flags: 31, at: 1_790_000_000, content: 2, remove: true},
+			{kind: changeCopy, box: "A", to: "B", uid: 9, modseq: 10, list: list},
+			{kind: changeFlags, box: "A", modseq: 11, list: []changed{{uid: 3, flags: 1}}},
+			{kind: changeExpunge, box: "A", modseq: 12, list: uids},
+			{kind: changeAdopt, box: "A", uid: 1, modseq: 2, flags: 3, at: 4, size: 5, text: "1.foreign:2,S", remove: true},
+			{kind: changeRebuilt, box: "A", validity: 1, uid: 2, modseq: 3},
+		},
+	}
+}
+
+func TestRecordsComeBackAsTheyWere(t *testing.T) {
+	r := exampleRecord()
+	b := bytes.Join(r.encode(), nil)
+	got, err := decodeRecord(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, r) {
+		t.Errorf("got\n%+v\nwant\n%+v", got, r)
+	}
+	for n := range b {
+		if _, err := decodeRecord(b[:n]); !errors.Is(err, errRecord) {
+			t.Fatalf("cut at %d: %v", n, err)
+		}
+	}
+	if kinds := len(r.changes) - 1; kinds != int(changeKinds)-1 {
+		t.Errorf("the example has %d of %d kinds", kinds, changeKinds-1)
+	}
+}
+
+func exampleSnapshot() *snapshot {
+	sn := &snapshot{checkpoint: 7, applied: 9, validity: 1 << 31, next: 4_000_000_000, modseq: 1 << 40}
+	for uid := storage.UID(1); uid < 20; uid += 3 {
+		it := &item{seq: uint64(uid) * 1000, n: uint32(uid)}
+		it.loc.Store(locSettled | locOf(true, storage.FlagSeen))
+		if uid == 10 {
+			it = &item{foreign: foreignName("1775324677.M4P3.exam,S=3235,W=3305:2,Sa")}
+			it.loc.Store(locSettled)
+		}
+		sn.messages = append(sn.messages, storage.Message{UID: uid, Flags: storage.FlagSeen, ModSeq: 5, Size: 99, Received: time.Unix(1_790_000_000, 0)})
+		sn.items = append(sn.items, it)
+	}
+	return sn
+}
+
+func TestSnapshotsComeBackAsTheyWere(t *testing.T) {
+	sn := exampleSnapshot()
+	b := sn.encode()
+	got, err := decodeSnapshot(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got.messages, sn.messages) || got.applied != 9 || got.validity != sn.validity || got.next != sn.next || got.modseq != sn.modseq {
+		t.Errorf("got %+v", got)
+	}
+	for i, it := range got.items {
+		want := sn.items[i]
+		if it.base(&got.messages[i]) != want.base(&sn.messages[i]) || it.loc.Load() != want.loc.Load() {
+			t.Errorf("item %d: %+v, want %+v", i, it, want)
+		}
+	}
+	for i := range b {
+		torn := bytes.Clone(b)
+		torn[i] ^= 0x40
+		if _, err := decodeSnapshot(torn); !errors.Is(err, errSnapshot) {
+			t.Fatalf("octet %d changed: %v", i, err)
+		}
+	}
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	f.Add(bytes.Join(exampleRecord().encode(), nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := decodeRecord(b)
+		if err != nil {
+			if !errors.Is(err, errRecord) {
+				t.Errorf("error %v", err)
+			}
+			return
+		}
+		again, err := decodeRecord(bytes.Join(r.encode(), nil))
+		if err != nil || !reflect.DeepEqual(again, r) {
+			t.Errorf("%+v becomes %+v, %v", r, again, err)
+		}
+	})
+}
+
+func FuzzDecodeSnapshot(f *testing.F) {
+	b := exampleSnapshot().encode()
+	f.Add(b[:len(b)-4])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		b = sealed(b)
+		sn, err := decodeSnapshot(b)
+		if err != nil {
+			if !errors.Is(err, errSnapshot) {
+				t.Errorf("error %v", err)
+			}
+			return
+		}
+		again, err := decodeSnapshot(sn.encode())
+		if err != nil || !reflect.DeepEqual(again.messages, sn.messages) {
+			t.Errorf("%+v becomes %+v, %v", sn, again, err)
+		}
+	})
+}
