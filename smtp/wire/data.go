@@ -13,17 +13,10 @@ import (
 // Data takes content, from DATA or BDAT. What it returns is the reply, never
 // nil.
 func (d *dialogue) Data(r io.Reader) error {
-	pipe, chunked := r.(*io.PipeReader)
+	_, chunked := r.(*io.PipeReader)
 	if chunked {
 		d.enter()
 		defer d.leave()
-		// A reader of a transaction that is over already must touch nothing.
-		// Only the one whose chunk is being read gets octets, or the end.
-		first, err := peek(pipe)
-		if err != nil && err != io.EOF {
-			return lib(replyEnded)
-		}
-		r = io.MultiReader(first, pipe)
 	}
 	if d.ended() {
 		return lib(replyEnded)
@@ -95,33 +88,13 @@ func (d *dialogue) drop(r io.Reader) {
 	}
 }
 
-// peek reads the first octets of a pipe, at most a buffer full.
-func peek(pipe *io.PipeReader) (io.Reader, error) {
-	b := make([]byte, 4096)
-	n, err := pipe.Read(b)
-	return &once{b[:n]}, err
-}
-
-// once gives its octets and is at its end.
-type once struct{ b []byte }
-
-func (o *once) Read(p []byte) (int, error) {
-	if len(o.b) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, o.b)
-	o.b = o.b[n:]
-	return n, nil
-}
-
-// enter and leave count the readers of BDAT, for reset to wait for them. A
-// transaction that ends while its chunks are still coming (RSET, or a read
-// that failed) makes its reader fail, and that ends the connection: the
-// library cannot tell the two apart and would execute the rest of a chunk.
+// enter and leave count the readers of BDAT, for reset to wait for them.
 func (d *dialogue) enter() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.chunked++
+	d.entered = true
+	d.idle.Broadcast()
 }
 
 func (d *dialogue) leave() {
@@ -129,6 +102,17 @@ func (d *dialogue) leave() {
 	defer d.mu.Unlock()
 	d.chunked--
 	d.idle.Broadcast()
+}
+
+// awaitReader waits for the reader of the chunk that was just answered. The
+// library starts one with the first chunk, in a goroutine, and after a chunk
+// of no octets it could begin when its transaction is long over.
+func (d *dialogue) awaitReader() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for !d.entered {
+		d.idle.Wait()
+	}
 }
 
 var _ gosmtp.AuthSession = (*dialogue)(nil)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -41,12 +42,15 @@ type dialogue struct {
 	commands  int
 	began     bool // a MAIL was taken since the library forgot
 	taken     int  // recipients since then
+	gone      bool // the library closed the connection
+	chunks    bool // more of them are to come
 
 	drained chan struct{} // closed when drain was called
 
 	mu       sync.Mutex // guards the fields below
-	idle     sync.Cond  // chunked fell
+	idle     sync.Cond  // chunked or entered changed
 	chunked  int        // readers of BDAT that are at work
+	entered  bool       // the present transaction has one, or had
 	open     bool       // a transaction is open
 	rcpts    int        // of it
 	draining bool
@@ -96,7 +100,13 @@ func (d *dialogue) say(r *smtp.Reply) {
 }
 
 // onReply sees each reply after it was sent.
-func (d *dialogue) onReply(_ string, _ int) {
+func (d *dialogue) onReply(line string, code int) {
+	if _, last, ok := chunk(line); ok && !d.refusesChunks() {
+		d.chunks = code == 250 && !last
+		if code == 250 {
+			d.awaitReader()
+		}
+	}
 	if d.ear.shaking {
 		if len(d.ear.pending) > 0 {
 			// Octets in the clear behind STARTTLS (RFC 3207 section 6).
@@ -327,9 +337,17 @@ func (d *dialogue) refusesChunks() bool { return !d.began || d.taken == 0 }
 
 // Reset is called at RSET, EHLO, and after content.
 func (d *dialogue) Reset() {
-	d.began, d.taken = false, 0
+	if d.chunks {
+		// The library could take what the reader of these chunks says for the
+		// verdict on the next transaction. So there is none.
+		d.kill()
+	}
+	d.began, d.taken, d.chunks = false, 0, false
 	d.lib.MaxMessageBytes = d.srv.cfg.MaxMessageSize
 	d.reset()
+	d.mu.Lock()
+	d.entered = false
+	d.mu.Unlock()
 }
 
 // reset ends the transaction that is open.
@@ -350,16 +368,24 @@ func (d *dialogue) reset() {
 	}
 }
 
-// Logout ends the session: at the end of the connection, and at STARTTLS.
+// Logout ends the session: at STARTTLS, and when the library closes the
+// connection. After that it would go on with the commands that it has
+// buffered, now without a Session: it panics over each, and in BDAT waits for
+// itself for ever. So its goroutine, which is the one that calls Logout, ends
+// here; what it deferred is done.
 func (d *dialogue) Logout() error {
 	d.reset()
 	if d.sess != nil {
 		d.sess.Close()
 		d.sess = nil
 	}
-	if !d.ear.shaking {
-		d.end()
+	if d.ear.shaking || d.gone {
+		return nil
 	}
+	d.gone = true
+	d.end()
+	d.stream().Close()
+	runtime.Goexit()
 	return nil
 }
 

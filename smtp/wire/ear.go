@@ -79,8 +79,9 @@ func (e *ear) next() {
 	e.line = strings.TrimSuffix(string(e.pending[:i]), "\r")
 	e.owed = true
 	rest := e.pending[i+1:]
-	if e.chunk = chunkSize(e.line); e.asked {
-		e.chunk = 0
+	e.chunk = 0
+	if size, _, ok := chunk(e.line); ok && !e.asked {
+		e.chunk = size
 	}
 	n := min(e.chunk, int64(len(rest)))
 	e.chunk -= n
@@ -115,21 +116,19 @@ func (e *ear) said(p []byte) {
 	}
 }
 
-// chunkSize gives the octets that follow a command line: those of a BDAT that
-// the library can read (RFC 3030).
-func chunkSize(line string) int64 {
+// chunk reads a BDAT command as the library does: how many octets follow it,
+// whether they are the last, and whether it is one at all (RFC 3030).
+func chunk(line string) (size int64, last, ok bool) {
 	if len(line) < 6 || !strings.EqualFold(line[:5], "BDAT ") {
-		return 0
+		return 0, false, false
 	}
 	args := strings.Fields(line[5:])
-	if len(args) == 0 || len(args) > 2 || len(args) == 2 && !strings.EqualFold(args[1], "LAST") {
-		return 0
+	last = len(args) == 2 && strings.EqualFold(args[1], "LAST")
+	if len(args) != 1 && !last {
+		return 0, false, false
 	}
 	n, err := strconv.ParseUint(args[0], 10, 32)
-	if err != nil {
-		return 0
-	}
-	return int64(n)
+	return int64(n), last, err == nil
 }
 
 // bodyEnd finds the end of DATA: CRLF "." CRLF and nothing else (RFC 5321

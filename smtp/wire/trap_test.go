@@ -367,3 +367,19 @@ func TestARefusedChunkIsNotExecuted(t *testing.T) {
 		"C: MAIL FROM:<a@x.test>\nS~ 250 .*\nC\\ BDAT 22 LAST\\r\\nMAIL FROM:<c@x.test>\\r\\n\nC: RCPT TO:<b@y.test>\nS~ 502 .*\nS~ 250 .*\n"+quit)
 	r.expect(t, "mail <a@x.test>", "rcpt b@y.test")
 }
+
+// The library starts the reader of chunks in a goroutine, which may begin
+// after its transaction ended, and whose word it takes for that of a later
+// one; behind QUIT it waits for such a reader for ever.
+func TestReadersOfChunksNeverOutliveTheirTransaction(t *testing.T) {
+	for _, end := range []string{"RSET", "EHLO b", "QUIT"} {
+		for range 20 {
+			r := newRig(t, nil)
+			conn := r.dial(t)
+			transcript.Play(t, conn, hello+envelope)
+			go io.WriteString(conn, "BDAT 0\r\n"+end+"\r\n"+strings.Repeat("MAIL FROM:<c@x.test>\r\nRCPT TO:<d@y.test>\r\nBDAT 0\r\nBDAT 2\r\n\r\nBDAT 0 LAST\r\n", 3))
+			io.Copy(io.Discard, conn)
+			r.expect(t, "mail <a@x.test>", "rcpt b@y.test", "broken smtp: message transmission aborted")
+		}
+	}
+}
