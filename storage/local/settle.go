@@ -48,7 +48,7 @@ type settler struct {
 	mu       sync.Mutex // guards the fields below
 	urgent   []job
 	fresh    []job         // jobSettle, the oldest first
-	progress chan struct{} // closed and made anew after each round
+	progress chan struct{} // closed and made anew when there may be room
 	tooLong  bool          // the journal wants a checkpoint
 
 	last  time.Time // of the last checkpoint; the settler's own
@@ -131,13 +131,20 @@ func (r *settler) run() {
 			r.s.log.Error("mail cannot be settled, it stays in the journal", "part", "storage", "error", err)
 		}
 		r.upkeep()
+		r.announce()
 		r.mu.Lock()
-		close(r.progress)
-		r.progress = make(chan struct{})
 		wait := r.pause(err != nil)
 		r.mu.Unlock()
 		timer.Reset(wait)
 	}
+}
+
+// announce wakes those that wait for room.
+func (r *settler) announce() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.progress)
+	r.progress = make(chan struct{})
 }
 
 // pause tells how long there is nothing to do. The lock is held.
@@ -386,6 +393,9 @@ func (s *Store) settle(j *job) error {
 		return err
 	}
 	j.it.loc.Store(want)
+	if s.settled++; s.settled%64 == 0 {
+		s.settler.announce()
+	}
 	s.bodies.Lock()
 	if c := j.it.content.Load(); c != nil {
 		if c.home == nil && want&locDead == 0 {

@@ -55,6 +55,7 @@ type Store struct {
 
 	disk        sync.Mutex     // held by who changes files of mailboxes: the settler, a checkpoint; guards the fields below
 	sources     map[*item]bool // linked from since the last flush, with no other source of their content
+	settled     int            // items since start
 	abandoned   []string       // of checkpoints that failed
 	oldCounters []string       // of checkpoints that a crash cut off
 
