@@ -78,7 +78,7 @@ func TestRule20NothingAPeerSaysBreaksAReply(t *testing.T) {
 		"C: NOOP\nS~ 250 .*\n"+quit)
 }
 
-// T60: the first login creates, the second works, a wrong or short password
+// The first login creates, the second works, a wrong or short password
 // does not.
 func TestLoginCreatesAndChecks(t *testing.T) {
 	r := newRig(t, nil)
@@ -91,7 +91,7 @@ func TestLoginCreatesAndChecks(t *testing.T) {
 		{"eve@other.test", "new password", "535 5.7.8 Error: authentication failed: (reason unavailable)"},
 		{"eve", "new password", "535 5.7.8 Error: authentication failed: (reason unavailable)"},
 		{"../eve@relay.test", "new password", "535 5.7.8 Error: authentication failed: (reason unavailable)"},
-		// T61: two accounts may have one password.
+		// Two accounts may have one password.
 		{"frank@relay.test", "new password", "235 2.7.0 Authentication successful"},
 	} {
 		r.play(t, "", "C: AUTH PLAIN "+credentials(c.login, c.password)+"\nS: "+c.reply+"\n"+quit)
@@ -100,7 +100,6 @@ func TestLoginCreatesAndChecks(t *testing.T) {
 	r.play(t, "", "C: AUTH PLAIN "+credentials("dave@relay.test", "new password")+"\nS~ 454 4\\.7\\.0 .*\n"+quit)
 }
 
-// T62, this side of it: ten at once.
 func TestTenFirstLoginsAtOnceAllSucceed(t *testing.T) {
 	r := newRig(t, nil)
 	t.Run("group", func(t *testing.T) {
@@ -141,7 +140,6 @@ func TestNothingIsTakenBeforeTLS(t *testing.T) {
 	}
 }
 
-// T66.
 func TestASenderIsNobodyElse(t *testing.T) {
 	r := newRig(t, nil)
 	for _, from := range []string{"bob@relay.test", "alice@other.test", "alice+tag@relay.test", "x@example.test"} {
@@ -151,7 +149,7 @@ func TestASenderIsNobodyElse(t *testing.T) {
 	r.play(t, "alice@relay.test", "C: MAIL FROM:<ALICE@Relay.test>\nS~ 250 .*\nC: RCPT TO:<bob@relay.test>\nS~ 250 .*\n"+data+letter+"S~ 250 .*\n"+quit)
 }
 
-// T65, and what has no or too many authors.
+// A forged author is refused, and so is none or more than one.
 func TestTheAuthorIsTheSender(t *testing.T) {
 	for from, reply := range map[string]string{
 		"From: <bob@relay.test>":                              "500 Invalid FROM <bob@relay.test> for <alice@relay.test>",
@@ -178,7 +176,6 @@ func TestTheNullSenderIsRefusedAfterData(t *testing.T) {
 	r.play(t, "alice@relay.test", "C: MAIL FROM:<>\nS~ 250 .*\nC: RCPT TO:<bob@relay.test>\nS~ 250 .*\n"+data+letter+"S: 500 Invalid FROM <alice@relay.test> for <>\n"+quit)
 }
 
-// T70.
 func TestTheRateIsLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)

@@ -23,23 +23,26 @@ func TestATimeoutInContentEndsTheConnection(t *testing.T) {
 		"DATA": "C: DATA\nS~ 354 .*\nC: hello\n",
 		"BDAT": "C\\ BDAT 100 LAST\\r\\nhello\\r\\n\n",
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, nil)
-				conn := r.dial(t)
-				transcript.Play(t, conn, hello+envelope+begin)
-				time.Sleep(time.Hour)
-				conn.SetDeadline(time.Now().Add(time.Second))
-				io.WriteString(conn, "MAIL FROM:<evil@x.test>\r\nRCPT TO:<b@y.test>\r\n")
-				io.Copy(io.Discard, conn)
-				r.wait()
-				for _, call := range r.calls {
-					if strings.Contains(call, "evil") || strings.HasPrefix(call, "data") {
-						t.Errorf("asked %s", call)
+		// The library tries twice to read a chunk, for 3 minutes each.
+		for _, pause := range []time.Duration{4 * time.Minute, 7 * time.Minute, time.Hour} {
+			t.Run(fmt.Sprint(name, " ", pause), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t, nil)
+					conn := r.dial(t)
+					transcript.Play(t, conn, hello+envelope+begin)
+					go io.Copy(io.Discard, conn)
+					time.Sleep(pause)
+					conn.SetWriteDeadline(time.Now().Add(time.Second))
+					io.WriteString(conn, strings.Repeat("MAIL FROM:<evil@x.test>\r\nRCPT TO:<b@y.test>\r\n", 5))
+					r.wait()
+					for _, call := range r.calls {
+						if strings.Contains(call, "evil") || strings.HasPrefix(call, "data") {
+							t.Errorf("asked %s", call)
+						}
 					}
-				}
+				})
 			})
-		})
+		}
 	}
 }
 
@@ -377,9 +380,25 @@ func TestReadersOfChunksNeverOutliveTheirTransaction(t *testing.T) {
 			r := newRig(t, nil)
 			conn := r.dial(t)
 			transcript.Play(t, conn, hello+envelope)
-			go io.WriteString(conn, "BDAT 0\r\n"+end+"\r\n"+strings.Repeat("MAIL FROM:<c@x.test>\r\nRCPT TO:<d@y.test>\r\nBDAT 0\r\nBDAT 2\r\n\r\nBDAT 0 LAST\r\n", 3))
+			go io.WriteString(conn, "BDAT 0\r\n"+end+"\r\n"+strings.Repeat("BDAT 0\r\nMAIL FROM:<c@x.test>\r\nRCPT TO:<d@y.test>\r\n", 5)+"BDAT 0\r\nBDAT 2\r\n\r\nBDAT 0 LAST\r\n")
 			io.Copy(io.Discard, conn)
 			r.expect(t, "mail <a@x.test>", "rcpt b@y.test", "broken smtp: message transmission aborted")
 		}
+	}
+}
+
+// The library takes what is left at the end of the connection for a line.
+func TestAnUnfinishedLineIsNotExecuted(t *testing.T) {
+	for _, line := range []string{"MAIL FROM:<evil@x.test>", "RCPT TO:<evil@y.test>"} {
+		r := newRig(t, nil)
+		in, inServer := net.Pipe()
+		out, outServer := net.Pipe()
+		r.serve(t, halves{inServer, outServer})
+		heard := make(chan struct{})
+		go func() { io.Copy(io.Discard, out); close(heard) }()
+		io.WriteString(in, "EHLO a\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\n"+line)
+		in.Close()
+		<-heard
+		r.expect(t, "mail <a@x.test>", "rcpt b@y.test")
 	}
 }
