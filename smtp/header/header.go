@@ -54,12 +54,8 @@ func (h *Head) Write(p []byte) (int, error) {
 	// The empty line may begin in what was written before.
 	from := max(h.raw.Len()-3, 0)
 	h.raw.Write(p[:min(len(p), MaxOctets+4-h.raw.Len())])
-	raw := h.raw.Bytes()
-	if bytes.HasPrefix(raw, []byte("\r\n")) {
-		h.raw.Truncate(0)
-		h.done = true
-	} else if i := bytes.Index(raw[from:], []byte("\r\n\r\n")); i >= 0 {
-		h.raw.Truncate(from + i + 2)
+	if end := headerEnd(h.raw.Bytes(), from); end >= 0 {
+		h.raw.Truncate(end)
 		h.done = true
 	}
 	h.tooBig = h.raw.Len() > MaxOctets
