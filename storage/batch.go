@@ -100,7 +100,9 @@ type Move struct {
 
 // SetEntry sets a metadata entry. For "/private/devicetoken" a value adds to
 // the list or refreshes its time, and nil does nothing, as the reference
-// does; for others it replaces, and nil removes.
+// does; that list is the account's, whichever mailbox is named. For others it
+// replaces, and nil removes. Names are kept in lower case. Fails with
+// ErrNoMailbox or ErrEntry.
 type SetEntry struct {
 	Account Account
 	Mailbox string // "" is the account

@@ -44,7 +44,7 @@ type Store interface {
 	Usage(ctx context.Context, a Account) (Usage, error)
 
 	// Health gives nil while the store takes writes, or why it does not:
-	// ErrReadOnly, ErrFull.
+	// ErrReadOnly, ErrFull, ErrClosed.
 	Health(ctx context.Context) error
 
 	// Close makes everything durable that is not yet, and ends the store.
@@ -62,7 +62,7 @@ type MailboxInfo struct {
 type Entry struct {
 	Name  string
 	Value []byte
-	Set   time.Time // when it was last set
+	Set   time.Time // when it was last set; zero when that is not kept
 }
 
 // Mailbox reads one mailbox. It holds no lock and no copy.

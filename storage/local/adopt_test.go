@@ -221,3 +221,71 @@ func TestIdleAccountsLeaveMemory(t *testing.T) {
 		t.Errorf("%d accounts in memory, of which one exists", len(s.accounts))
 	}
 }
+
+// When the journal is lost, the mailboxes stay, and what comes after is as
+// safe as before.
+func TestLostJournal(t *testing.T) {
+	s, cfg, _ := onDisk(t, nil)
+	must(t, s, login("alice"))
+	for range 5 {
+		must(t, s, ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 99)}))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(cfg.Dir, "journal")); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, cfg)
+	s.settler.stop()
+	must(t, s, ops("deliver", storage.Deliver{To: at("alice"), Content: mail("after", 100)}))
+	s = killed(t, s, cfg)
+	if v := view(t, s, "alice", "INBOX"); len(v.Messages) != 6 || v.UIDNext != 7 {
+		t.Errorf("%+v", v)
+	}
+}
+
+// A directory that is not as it should be holds up nobody else.
+func TestBrokenDirectoryHoldsUpNobodyElse(t *testing.T) {
+	s, _, dir := onDisk(t, nil)
+	must(t, s, login("alice"), login("bob"), settleNow)
+	alice := filepath.Join(dir, "alice@relay.test")
+	if err := os.RemoveAll(alice); err != nil {
+		t.Fatal(err)
+	}
+	put(t, "in the way", alice)
+	must(t, s,
+		ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 99)}),
+		ops("expunge", storage.Expunge{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{1}}),
+		ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 99)}),
+		ops("deliver", storage.Deliver{To: at("bob"), Content: mail("x", 99)}))
+	s.settler.due()
+	s.disk.Lock()
+	err := s.settler.round()
+	s.disk.Unlock()
+	if err == nil {
+		t.Error("nobody tells of the broken directory")
+	}
+	if got := names(t, filepath.Join(dir, "bob@relay.test", "new")); len(got) != 1 {
+		t.Errorf("bob has %v", got)
+	}
+	if err := s.checkpoint(); err == nil {
+		t.Error("a checkpoint passes over mail that it could not write")
+	}
+	if err := os.Remove(alice); err != nil {
+		t.Fatal(err)
+	}
+	must(t, s, checkpointNow)
+	if got := names(t, filepath.Join(alice, "new")); len(got) != 1 {
+		t.Errorf("alice has %v", got)
+	}
+}
+
+// due makes everything due.
+func (r *settler) due() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.fresh {
+		r.fresh[i].due = time.Time{}
+	}
+}

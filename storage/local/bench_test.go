@@ -103,3 +103,37 @@ func BenchmarkDeliverTo10000(b *testing.B) {
 		}
 	}
 }
+
+// Opening a mailbox of 10,000 that is not in memory.
+func BenchmarkLoad10000(b *testing.B) {
+	cfg := conformant(b.TempDir())
+	cfg.Quota, cfg.SegmentBytes = 0, 0
+	s := mustOpen(b, cfg)
+	if err := login("alice").do(s); err != nil {
+		b.Fatal(err)
+	}
+	var ops []storage.Op
+	for range 10_000 {
+		ops = append(ops, storage.Deliver{To: at("alice"), Content: mail("x", 50)})
+	}
+	if _, err := s.Commit(ctx, storage.Batch{Ops: ops}); err != nil {
+		b.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	s = mustOpen(b, cfg)
+	defer s.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		m, err := s.Open(ctx, acct("alice"), "INBOX")
+		if err != nil {
+			b.Fatal(err)
+		}
+		if v, err := m.View(ctx); err != nil || len(v.Messages) != 10_000 {
+			b.Fatal(err)
+		}
+		m.Close()
+		s.sweep(0)
+	}
+}

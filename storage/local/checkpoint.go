@@ -161,8 +161,10 @@ func (cp *checkpoint) box(a *account, bs *boxState) error {
 		}
 	}
 	dir := cp.s.dir(a, bs.view.Name)
+	sn := snapshotOf(bs, cp.seq)
+	sn.changed = cp.s.dirTimes(dir)
 	if err := cp.write(dir.Path()+"/"+snapshotName, func(w io.Writer) error {
-		_, err := w.Write(snapshotOf(bs, cp.seq).encode())
+		_, err := w.Write(sn.encode())
 		return err
 	}); err != nil {
 		return err

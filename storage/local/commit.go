@@ -43,7 +43,7 @@ func (s *Store) Commit(ctx context.Context, b storage.Batch) (storage.Result, er
 	if err := c.open(ctx); err != nil {
 		return storage.Result{}, fmt.Errorf("commit: %w", err)
 	}
-	per, seq, err := c.run()
+	per, seq, err := c.decide(ctx)
 	if err == nil && seq > 0 {
 		err = s.finish(seq, c.locked())
 	}
@@ -109,10 +109,6 @@ func (c *commit) openAccount(op storage.Op) error {
 		return err
 	}
 	c.accounts[addr] = a
-	if makesMailbox(op) {
-		// Two lives of one name never stand in one journal.
-		return c.s.bury(a)
-	}
 	return nil
 }
 
@@ -168,17 +164,40 @@ func (c *commit) locked() []*account {
 	return list
 }
 
-// run decides every operation and gives the record its place. seq is the
-// record to wait for, zero when there is none.
-func (c *commit) run() (per []storage.Outcome, seq uint64, err error) {
-	prepared, err := c.hashes()
+// errBury says that the dead must be buried first.
+var errBury = errors.New("a name was used until a moment ago")
+
+// decide is run, after the dead are buried: a name never has two lives in one
+// journal.
+func (c *commit) decide(ctx context.Context) (per []storage.Outcome, seq uint64, err error) {
+	prepared, err := c.hashes(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
+	for range 10 { // as others may delete in between
+		per, seq, err = c.run(prepared)
+		if err != errBury {
+			return per, seq, err
+		}
+		if err := c.s.checkpoint(); err != nil {
+			return nil, 0, err
+		}
+	}
+	return nil, 0, fmt.Errorf("%w: %w", errBury, storage.ErrFull)
+}
+
+// run decides every operation and gives the record its place. seq is the
+// record to wait for, zero when there is none.
+func (c *commit) run(prepared map[int]string) (per []storage.Outcome, seq uint64, err error) {
 	accounts := c.locked()
 	for _, a := range accounts {
 		a.mu.Lock()
 		defer a.mu.Unlock()
+	}
+	for _, op := range c.batch.Ops {
+		if addr, _ := c.target(op); makesMailbox(op) && c.accounts[addr] != nil && c.accounts[addr].died.Load() > c.s.trimmed.Load() {
+			return nil, 0, errBury
+		}
 	}
 	per = make([]storage.Outcome, len(c.batch.Ops))
 	for i, op := range c.batch.Ops {
@@ -203,7 +222,7 @@ func (c *commit) run() (per []storage.Outcome, seq uint64, err error) {
 }
 
 // hashes computes what SetPassword needs, outside of every lock.
-func (c *commit) hashes() (map[int]string, error) {
+func (c *commit) hashes(ctx context.Context) (map[int]string, error) {
 	var hashes map[int]string
 	for i, op := range c.batch.Ops {
 		set, ok := op.(storage.SetPassword)
@@ -211,7 +230,7 @@ func (c *commit) hashes() (map[int]string, error) {
 			continue
 		}
 		a, _ := c.s.ours(set.Account.Address)
-		hash, err := c.s.hash(context.Background(), a, set.Password)
+		hash, err := c.s.hash(ctx, a, set.Password)
 		if err != nil {
 			return nil, err
 		}

@@ -2,14 +2,16 @@ package local
 
 import (
 	"context"
-
-	"barid/storage"
+	"fmt"
 )
 
 // Health implements storage.Store.
 func (s *Store) Health(ctx context.Context) error {
-	if s.readOnly.Load() {
-		return storage.ErrReadOnly
+	if err := s.writable(ctx); err != nil {
+		return fmt.Errorf("health: %w", err)
 	}
-	return s.room(ctx)
+	if err := s.room(ctx); err != nil {
+		return fmt.Errorf("health: %w", err)
+	}
+	return nil
 }

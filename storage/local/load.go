@@ -3,6 +3,7 @@ package local
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -127,18 +128,6 @@ func (l *loading) readFiles(names []string) error {
 // readBox reads one mailbox. names is what lies in its directory.
 func (l *loading) readBox(name string, names []string) error {
 	dir := l.s.dir(l.a, name)
-	files, err := dir.List()
-	if err != nil {
-		return err
-	}
-	listed := make(map[string]maildir.File, len(files))
-	for _, f := range files {
-		n, _ := maildir.ParseName(f.Name)
-		if double, ok := listed[n.Base]; ok && double.Sub == maildir.Cur {
-			continue
-		}
-		listed[n.Base] = f
-	}
 	if _, err := l.s.nameNewest(dir.Path(), maildir.UIDListName, names); err != nil {
 		return err
 	}
@@ -146,19 +135,23 @@ func (l *loading) readBox(name string, names []string) error {
 	if err != nil && !errors.Is(err, errSnapshot) {
 		return err
 	}
+	if sn != nil && l.a.replay == nil && sn.changed[0] != 0 && sn.changed == l.s.dirTimes(dir) {
+		return l.trust(name, dir, sn)
+	}
+	listed, listErr := listFiles(dir)
+	if listErr != nil {
+		return listErr
+	}
 	if sn == nil {
 		if err != nil {
 			l.s.log.Error("mailbox snapshot is not readable, made anew from the files", "part", "storage", "account", l.a.addr, "error", err)
 		}
 		return l.withoutSnapshot(name, dir, names, listed)
 	}
-	bs := &boxState{id: &box{}, seq: sn.applied, items: sn.items, view: storage.View{
-		Name: name, UIDValidity: sn.validity, UIDNext: sn.next, HighestModSeq: sn.modseq, Messages: sn.messages,
-	}, floor: sn.modseq}
-	l.s.raiseValidity(sn.validity)
-	l.a.snap[bs.id] = sn.applied
-	l.st.boxes = append(l.st.boxes, bs)
-	l.st.seq = max(l.st.seq, sn.applied)
+	bs, err := l.newBox(name, dir, sn)
+	if err != nil {
+		return err
+	}
 	missing := l.match(bs, listed)
 	if r := l.a.replay; r != nil {
 		r.listed[name] = listed
@@ -169,6 +162,71 @@ func (l *loading) readBox(name string, names []string) error {
 	}
 	l.explain(bs, missing, listed)
 	return nil
+}
+
+// listFiles lists the message files of a mailbox by base.
+func listFiles(dir maildir.Dir) (map[string]maildir.File, error) {
+	files, err := dir.List()
+	if err != nil {
+		return nil, err
+	}
+	listed := make(map[string]maildir.File, len(files))
+	for _, f := range files {
+		n, _ := maildir.ParseName(f.Name)
+		if double, ok := listed[n.Base]; ok && double.Sub == maildir.Cur {
+			continue
+		}
+		listed[n.Base] = f
+	}
+	return listed, nil
+}
+
+// trust takes a snapshot whose directories did not change since.
+func (l *loading) trust(name string, dir maildir.Dir, sn *snapshot) error {
+	bs, err := l.newBox(name, dir, sn)
+	if err != nil {
+		return err
+	}
+	for i := range bs.view.Messages {
+		bs.octets += bs.view.Messages[i].Size
+	}
+	return nil
+}
+
+// newBox gives a snapshot's mailbox to the account.
+func (l *loading) newBox(name string, dir maildir.Dir, sn *snapshot) (*boxState, error) {
+	if err := l.renumber(dir.Path(), sn); err != nil {
+		return nil, err
+	}
+	bs := &boxState{id: &box{}, seq: sn.applied, items: sn.items, view: storage.View{
+		Name: name, UIDValidity: sn.validity, UIDNext: sn.next, HighestModSeq: sn.modseq, Messages: sn.messages,
+	}, floor: sn.modseq}
+	l.s.raiseValidity(sn.validity)
+	l.a.snap[bs.id] = sn.applied
+	l.st.boxes = append(l.st.boxes, bs)
+	l.st.seq = max(l.st.seq, sn.applied)
+	return bs, nil
+}
+
+// renumber repairs a snapshot of a journal that was lost: the new one counts
+// from the beginning, and its records must not look older than the snapshot.
+func (l *loading) renumber(dir string, sn *snapshot) error {
+	if l.s.journal == nil || sn.applied <= uint64(l.s.journal.Last()) {
+		return nil
+	}
+	l.s.log.Warn("a mailbox knows of records that the journal has lost", "part", "storage", "account", l.a.addr)
+	sn.applied = 0
+	name := dir + "/" + snapshotName
+	if err := l.s.replaceFile(name, func(w io.Writer) error {
+		_, err := w.Write(sn.encode())
+		return err
+	}); err != nil {
+		return err
+	}
+	if l.s.cfg.NoSync {
+		return nil
+	}
+	return l.s.fs.SyncFS()
 }
 
 // match finds the files of the messages, takes them out of listed, and gives

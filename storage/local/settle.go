@@ -162,22 +162,29 @@ func (r *settler) pause(failed bool) time.Duration {
 	return max(wait, 0)
 }
 
+// maxFailures is how many items may fail in one round before it ends: one
+// broken directory must not hold up all others, a broken disk should.
+const maxFailures = 16
+
 // round does what is due. Store.disk is held.
 func (r *settler) round() error {
-	if err := r.doUrgent(); err != nil {
-		return err
-	}
-	for !r.s.readOnly.Load() {
+	failed := r.doUrgent()
+	var again []job
+	for len(again) < maxFailures && !r.s.readOnly.Load() {
 		j, ok := r.nextFresh()
 		if !ok {
-			return nil
+			break
 		}
 		if err := r.s.settle(&j); err != nil {
-			r.putBack(j)
-			return err
+			failed = errors.Join(failed, err)
+			again = append(again, j)
 		}
 	}
-	return storage.ErrReadOnly
+	r.putBack(again)
+	if r.s.readOnly.Load() {
+		return storage.ErrReadOnly
+	}
+	return failed
 }
 
 // nextFresh takes the oldest item that is due, or must go for want of memory.
@@ -198,35 +205,44 @@ func (r *settler) nextFresh() (job, bool) {
 	return j, true
 }
 
-func (r *settler) putBack(j job) {
+func (r *settler) putBack(jobs []job) {
+	if len(jobs) == 0 {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.fresh = append([]job{j}, r.fresh...)
+	r.fresh = append(jobs, r.fresh...)
 }
 
-// doUrgent does the urgent jobs, in order. Those of a failed one and behind
-// it are kept.
+// doUrgent does the urgent jobs, those of an account in order: what fails is
+// kept, with all that comes after it for the account.
 func (r *settler) doUrgent() error {
-	for {
-		if r.s.readOnly.Load() {
-			return storage.ErrReadOnly // the files may not be what they seem
+	r.mu.Lock()
+	jobs := r.urgent
+	r.urgent = nil
+	r.mu.Unlock()
+	var failed error
+	var again []job
+	waits := map[*account]bool{}
+	for _, j := range jobs {
+		if r.s.readOnly.Load() { // the files may not be what they seem
+			failed = storage.ErrReadOnly
+			waits[j.a] = true
 		}
-		r.mu.Lock()
-		jobs := r.urgent
-		r.urgent = nil
-		r.mu.Unlock()
-		if len(jobs) == 0 {
-			return nil
-		}
-		for i := range jobs {
-			if err := r.s.do(&jobs[i]); err != nil {
-				r.mu.Lock()
-				r.urgent = append(jobs[i:], r.urgent...)
-				r.mu.Unlock()
-				return err
+		if !waits[j.a] {
+			if err := r.s.do(&j); err == nil {
+				continue
+			} else if len(waits) < maxFailures {
+				failed = errors.Join(failed, err)
 			}
+			waits[j.a] = true
 		}
+		again = append(again, j)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.urgent = append(again, r.urgent...)
+	return failed
 }
 
 // settleAll settles whatever waits, due or not. Store.disk is held.

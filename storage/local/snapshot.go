@@ -34,6 +34,7 @@ type snapshot struct {
 	validity   storage.UIDValidity
 	next       storage.UID
 	modseq     storage.ModSeq
+	changed    [2]int64 // times of cur and new, in nanoseconds: while they are so, no other program was there; zero is not known
 	messages   []storage.Message
 	items      []*item // each settled
 }
@@ -53,6 +54,8 @@ func (sn *snapshot) encode() []byte {
 	e.number(uint64(sn.validity))
 	e.number(uint64(sn.next))
 	e.number(uint64(sn.modseq))
+	e.signed(sn.changed[0])
+	e.signed(sn.changed[1])
 	e.number(uint64(len(sn.messages)))
 	var last storage.UID
 	for i := range sn.messages {
@@ -100,9 +103,10 @@ func decodeSnapshot(b []byte) (*snapshot, error) {
 	d := decoder{b: body}
 	sn := &snapshot{
 		checkpoint: d.number(), applied: d.number(), validity: storage.UIDValidity(d.below(1 << 32)),
-		next: d.uid(), modseq: d.modseq(),
+		next: d.uid(), modseq: d.modseq(), changed: [2]int64{d.signed(), d.signed()},
 	}
-	n := d.count(7)
+	n := d.count(9)
+	slab := make([]item, n)
 	sn.messages, sn.items = make([]storage.Message, 0, n+1), make([]*item, 0, n+1)
 	last := uint64(0)
 	for ; n > 0 && d.err == nil; n-- {
@@ -112,7 +116,8 @@ func decodeSnapshot(b []byte) (*snapshot, error) {
 			break
 		}
 		m := storage.Message{UID: storage.UID(last), Flags: d.flags(), ModSeq: d.modseq(), Size: d.size(), Received: time.Unix(d.signed(), 0)}
-		sn.messages, sn.items = append(sn.messages, m), append(sn.items, d.item())
+		sn.messages, sn.items = append(sn.messages, m), append(sn.items, &slab[len(sn.items)])
+		d.item(sn.items[len(sn.items)-1])
 	}
 	if d.err == nil && len(d.b) != 0 {
 		d.fail("octets after its end")
@@ -123,18 +128,29 @@ func decodeSnapshot(b []byte) (*snapshot, error) {
 	return sn, nil
 }
 
-func (d *decoder) item() *item {
-	it := new(item)
+func (d *decoder) item(it *item) {
 	it.loc.Store(uint32(d.below(1<<32))&^locDead | locSettled)
 	if text := d.text(); text != "" {
 		if _, ok := maildir.ParseName(text); !ok {
 			d.fail("a name that no file has")
 		}
 		it.foreign = foreignName(text)
-		return it
+		return
 	}
 	it.seq, it.n = d.number(), uint32(d.below(1<<32))
-	return it
+}
+
+// dirTimes gives when names in the directories of a mailbox last changed;
+// zeros where that is not known.
+func (s *Store) dirTimes(dir maildir.Dir) (changed [2]int64) {
+	for i, sub := range []string{maildir.Cur, maildir.New} {
+		info, err := s.fs.Stat(dir.Path() + "/" + sub)
+		if err != nil {
+			return [2]int64{}
+		}
+		changed[i] = info.ModTime().UnixNano()
+	}
+	return changed
 }
 
 // readSnapshot gives the snapshot in a directory: nil when there is none.

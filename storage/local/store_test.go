@@ -23,19 +23,38 @@ func mustOpen(t testing.TB, cfg Config) *Store {
 	return s
 }
 
+// The suite holds however often files are written, and whether or not the
+// store gets to close before it is opened anew.
 func TestStoreDoesWhatEveryEngineMust(t *testing.T) {
-	var engine func(s *Store, cfg Config) storetest.Engine
-	engine = func(s *Store, cfg Config) storetest.Engine {
-		return storetest.Engine{Store: s, Reopen: func(t *testing.T) storetest.Engine {
-			t.Helper()
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-			return engine(mustOpen(t, cfg), cfg)
-		}}
+	for _, mode := range []struct {
+		name   string
+		change func(*Config)
+		killed bool
+	}{
+		{"stopped", func(*Config) {}, false},
+		{"killed", func(cfg *Config) { cfg.NoSync = true }, true},
+		{"settling at once", func(cfg *Config) { cfg.SettleAfter, cfg.CheckpointBytes, cfg.NoSync = 1, 1, true }, false},
+		{"settling at once and killed", func(cfg *Config) { cfg.SettleAfter, cfg.CheckpointBytes, cfg.NoSync = 1, 1000, true }, true},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) storetest.Engine {
+				cfg := conformant(t.TempDir())
+				mode.change(&cfg)
+				return engine(mustOpen(t, cfg), cfg, mode.killed)
+			})
+		})
 	}
-	storetest.Run(t, func(t *testing.T) storetest.Engine {
-		cfg := conformant(t.TempDir())
-		return engine(mustOpen(t, cfg), cfg)
-	})
+}
+
+func engine(s *Store, cfg Config, killed bool) storetest.Engine {
+	return storetest.Engine{Store: s, Reopen: func(t *testing.T) storetest.Engine {
+		t.Helper()
+		if killed {
+			s.settler.stop()
+			s.unlock()
+		} else if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return engine(mustOpen(t, cfg), cfg, killed)
+	}}
 }

@@ -248,6 +248,9 @@ func deleteAccount(e *env) {
 
 func closed(e *env) {
 	a := e.login("alice")
+	if err := e.Health(ctx); err != nil {
+		e.t.Errorf("health: %v", err)
+	}
 	m := e.open(a, "INBOX")
 	if err := e.Close(); err != nil {
 		e.t.Fatal(err)
@@ -260,6 +263,9 @@ func closed(e *env) {
 	}
 	if _, err := e.Draft(ctx, 0); !errors.Is(err, storage.ErrClosed) {
 		e.t.Errorf("draft: %v", err)
+	}
+	if err := e.Health(ctx); !errors.Is(err, storage.ErrClosed) {
+		e.t.Errorf("health: %v", err)
 	}
 	m.Close()
 	if err := e.Close(); err != nil {
