@@ -3,7 +3,9 @@ package app_test
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -96,6 +98,35 @@ func TestStopSaysGoodbye(t *testing.T) {
 	go r.App().Stop(context.Background())
 	if line, err := lines.ReadString('\n'); err != nil || !strings.HasPrefix(line, "* BYE") {
 		t.Errorf("%q, %v", line, err)
+	}
+}
+
+// A client that stops in the middle of its content is cut when the time is
+// over, and the relay ends well all the same.
+func TestAClientThatHangsIsNoFault(t *testing.T) {
+	r := harness.New(t, harness.Options{})
+	conn := r.Dial(t, "submission_clear")
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	lines := bufio.NewReader(conn)
+	login := base64.StdEncoding.EncodeToString([]byte("\x00abcdefghi@relay.test\x00correct-horse"))
+	for _, say := range []string{
+		"", "EHLO phone", "AUTH PLAIN " + login, "MAIL FROM:<abcdefghi@relay.test>", "RCPT TO:<abcdefghi@relay.test>", "DATA",
+	} {
+		if say != "" {
+			fmt.Fprintf(conn, "%s\r\n", say)
+		}
+		for line := "250-"; line[3] == '-'; {
+			var err error
+			if line, err = lines.ReadString('\n'); err != nil || line[0] > '3' {
+				t.Fatalf("%s: %q, %v", say, line, err)
+			}
+		}
+	}
+	fmt.Fprint(conn, "Subject: half\r\n")
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if err := r.App().Stop(ctx); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -11,7 +11,7 @@ func (a *App) listeners() []netserve.Listener {
 	imap := netserve.Listener{PerClient: lim.IMAPPerClient, Max: lim.MaxIMAPConnections, TLS: tls, Handler: a.imap, Refuse: tooMany("* BYE Too many connections, try again later")}
 	smtp := netserve.Listener{PerClient: lim.SubmissionPerClient, Max: lim.MaxSMTPConnections, TLS: tls, Handler: a.submit, Refuse: tooMany("421 4.7.0 Error: too many connections, try again later")}
 	https := netserve.Listener{
-		Mode: netserve.Mux, TLS: tls, Handler: a.web.https, Plain: a.web.redirect,
+		Mode: netserve.Mux, PerClient: lim.HTTPSPerClient, TLS: tls, Handler: a.web.https, Plain: a.web.redirect,
 		ALPN: map[string]netserve.Handler{"imap": a.imap, "smtp": a.submit},
 	}
 
@@ -29,7 +29,7 @@ func (a *App) listeners() []netserve.Listener {
 	add("submissions", on.Submissions, withTLS(smtp))
 	add("submission", on.Submission, smtp)
 	add("https", on.HTTPS, https)
-	add("http", on.HTTP, netserve.Listener{Handler: a.web.redirect})
+	add("http", on.HTTP, netserve.Listener{PerClient: lim.HTTPSPerClient, Handler: a.web.redirect})
 	add("imap_clear", on.IMAPClear, inClear(imap, a.imap.Clear()))
 	add("submission_clear", on.SubmissionClear, inClear(smtp, a.submit.Clear()))
 	add("http_clear", on.HTTPClear, netserve.Listener{Handler: a.web.clear})

@@ -6,13 +6,12 @@ import "net/netip"
 type names struct {
 	mail string // in addresses: "chat.example.org", "[192.0.2.7]"
 	host string // what clients connect to: "chat.example.org", "192.0.2.7"
-	ip   bool   // host is an address
 }
 
 // namesOf derives them from the configuration's domain.
 func namesOf(domain string) names {
 	if ip, err := netip.ParseAddr(domain); err == nil && ip.Is4() {
-		return names{mail: "[" + domain + "]", host: domain, ip: true}
+		return names{mail: "[" + domain + "]", host: domain}
 	}
 	return names{mail: domain, host: domain}
 }

@@ -137,6 +137,7 @@ func (k *checker) limits(l *Limits) {
 	k.between("limits.max_smtp_connections", l.MaxSMTPConnections, 0, unbounded)
 	k.between("limits.imap_per_client", l.IMAPPerClient, 0, unbounded)
 	k.between("limits.submission_per_client", l.SubmissionPerClient, 0, unbounded)
+	k.between("limits.https_per_client", l.HTTPSPerClient, 0, unbounded)
 	k.between("limits.imap_sessions_per_account", l.IMAPSessionsPerAccount, 0, 10_000)
 	k.between("limits.new_burst", l.NewBurst, 1, unbounded)
 	k.between("limits.new_per_second", l.NewPerSecond, 1, unbounded)

@@ -138,6 +138,9 @@ type Limits struct {
 	// SubmissionPerClient bounds the submission connections of one client; 0 for
 	// no bound. Default 200.
 	SubmissionPerClient int `toml:"submission_per_client"`
+	// HTTPSPerClient bounds the connections of one client to listen.https,
+	// whatever they speak, and to listen.http; 0 for no bound. Default 1000.
+	HTTPSPerClient int `toml:"https_per_client"`
 	// IMAPSessionsPerAccount bounds the IMAP sessions that are logged in to one
 	// account from one client address, at most 10000; 0 for no bound.
 	// Default 100.

@@ -26,7 +26,7 @@ func Default(domain string) *Config {
 			MaxMessageSize: 30 * Mebi, MaxMailboxSize: 500 * Mebi,
 			MaxUserSendPerMinute: 60, MaxUserSendBurstSize: 10, MaxSMTPRecipients: 1000,
 			MaxConnections: 20000, MaxIMAPConnections: 10000, MaxSMTPConnections: 1000,
-			IMAPPerClient: 1000, SubmissionPerClient: 200, IMAPSessionsPerAccount: 100,
+			IMAPPerClient: 1000, SubmissionPerClient: 200, HTTPSPerClient: 1000, IMAPSessionsPerAccount: 100,
 			NewBurst: 100, NewPerSecond: 1,
 		},
 		Storage: Storage{Sync: SyncAlways, FreshMemory: 32 * Mebi, SettleAfter: Duration(10 * time.Second)},

@@ -120,8 +120,8 @@ func restrict(name string, ip netip.Addr) string {
 // shared is the address space of carriers and overlay networks (RFC 6598).
 var shared = netip.MustParsePrefix("100.64.0.0/10")
 
-// collide tells when an address cannot be had beside one before it. An
-// unspecified address takes the port of every other. Port 0 is any free one.
+// collide tells when an address cannot be had beside one before it. Port 0 is
+// any free one.
 func (k *checker) collide(all []bound, b bound, element int) {
 	for _, a := range all {
 		if a.addr.Port() != b.addr.Port() || b.addr.Port() == 0 {
@@ -131,10 +131,14 @@ func (k *checker) collide(all []bound, b bound, element int) {
 			k.badElement(b.key, element, "%s stands twice", quoteShort(b.text))
 			return
 		}
-		if a.addr == b.addr || a.addr.Addr().IsUnspecified() || b.addr.Addr().IsUnspecified() {
+		if a.addr == b.addr || covers(a.addr.Addr(), b.addr.Addr()) || covers(b.addr.Addr(), a.addr.Addr()) {
 			k.faults = append(k.faults, fault{[]string{b.key, a.key}, element,
 				quoteShort(b.text) + " is taken by " + a.key + " = " + quoteShort(a.text)})
 			return
 		}
 	}
 }
+
+// covers tells whether whoever listens on a takes the port on b too: "[::]"
+// is every address, "0.0.0.0" every one of IPv4.
+func covers(a, b netip.Addr) bool { return a.IsUnspecified() && (a.Is6() || b.Is4()) }

@@ -7,8 +7,9 @@ import (
 
 // nearest tells what somebody who wrote the unknown key path probably meant:
 // the right key, and the end of a sentence that names it. Both are empty when
-// nothing is near.
+// nothing is near. Letter case does not count.
 func (s *schema) nearest(path string) (key, hint string) {
+	path = strings.ToLower(path)
 	table, leaf := split(path)
 	// The same key in another table comes first: it is right but for its place.
 	best, bestOff := field{}, 1<<30

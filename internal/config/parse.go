@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,9 @@ const MaxSize = 1 << 20
 
 // ErrNotFound is inside the error of Find when there is no configuration.
 var ErrNotFound = errors.New("no configuration found")
+
+// byteOrderMark is what some editors put before UTF-8; it means nothing.
+var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // Find tells which file is the configuration: flag (the value of --config)
 // when it is not empty, else $BARID_CONFIG, else ./barid.toml, else
@@ -69,7 +73,7 @@ func Parse(name string, text []byte) (*Config, error) {
 	if len(text) > MaxSize {
 		return nil, &Errors{name, []Problem{{Text: fmt.Sprintf("larger than %d octets", MaxSize)}}}
 	}
-	r := newReader(text)
+	r := newReader(bytes.TrimPrefix(text, byteOrderMark))
 	r.read()
 	r.grammar()
 	r.judge()

@@ -95,6 +95,27 @@ admin = "admin@relay.test"
 	}
 }
 
+// A byte order mark, as some editors write it, is no part of the first key.
+func TestByteOrderMarkMeansNothing(t *testing.T) {
+	c, err := Parse("x", []byte("\xef\xbb\xbfdomain = \"relay.test\"\n"))
+	if err != nil || c.Domain != "relay.test" {
+		t.Error(c, err)
+	}
+}
+
+// IPv4 and IPv6 have their own ports, except where one socket has both.
+func TestListenersOfBothFamilies(t *testing.T) {
+	for addrs, fits := range map[string]bool{
+		`"0.0.0.0:1", "[::1]:1"`: true, `"127.0.0.1:1", "[::1]:1"`: true, `"[::1]:1", "0.0.0.0:1"`: true,
+		`"0.0.0.0:1", "127.0.0.1:1"`: false, `"[::]:1", "127.0.0.1:1"`: false, `"0.0.0.0:1", "[::]:1"`: false, `"[::1]:1", "[::]:1"`: false,
+	} {
+		_, err := Parse("x", fmt.Appendf(nil, "domain = \"relay.test\"\nlisten.imaps = [%s]\n", addrs))
+		if (err == nil) != fits {
+			t.Errorf("%s: %v", addrs, err)
+		}
+	}
+}
+
 // A file of mistakes alone takes little time and ends.
 func TestManyMistakesEnd(t *testing.T) {
 	for name, unit := range map[string]string{
