@@ -66,6 +66,7 @@ func TestMain(m *testing.M) {
 type process struct {
 	t              *testing.T
 	cmd            *exec.Cmd
+	pipe           io.Closer // of standard error
 	stdout, stderr *bufio.Reader
 }
 
@@ -98,7 +99,7 @@ func startCommand(t *testing.T, env []string, path string, args ...string) *proc
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill() })
-	return &process{t, cmd, bufio.NewReader(stdout), bufio.NewReader(stderr)}
+	return &process{t, cmd, stderr, bufio.NewReader(stdout), bufio.NewReader(stderr)}
 }
 
 // until reads lines up to one that has the text, and gives them all.
@@ -245,6 +246,36 @@ func TestDemo(t *testing.T) {
 	}
 	if left, err := os.ReadDir(tmp); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// A terminal that is closed ends a demo as Ctrl-C does.
+func TestAClosedTerminalLeavesNothingBehind(t *testing.T) {
+	tmp := t.TempDir()
+	p := start(t, []string{"TMPDIR=" + tmp}, "run", "--demo")
+	p.until(p.stdout, "End it")
+	p.signal(syscall.SIGHUP)
+	if code, stderr := p.end(); code != 0 {
+		t.Errorf("code %d, %s", code, stderr)
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// Who reads the log may go; the relay stays.
+func TestALogThatNobodyReadsEndsNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	p := start(t, nil, "run", "--config", laboratory(t, dir))
+	log := p.until(p.stderr, "listener=http ")
+	p.pipe.Close()
+	c := dialIMAP(t, regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(log))
+	c.ask("LOGIN abcdefghi@_relay.test correct-horse", "a OK") // "account created" is logged
+	c.ask("NOOP", "a OK")
+	p.signal(syscall.SIGTERM)
+	p.cmd.Wait()
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("code %d", code)
 	}
 }
 

@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"strings"
 
 	"github.com/skip2/go-qrcode"
+	"golang.org/x/sys/unix"
 )
 
 // printInvites tells the people of a demo what to do: each invite as a QR
@@ -16,7 +19,7 @@ func printInvites(w io.Writer, program, domain, dataDir string, invites []string
 		if err != nil {
 			return fmt.Errorf("QR code of an invite: %w", err)
 		}
-		fmt.Fprintf(w, "\nInvite %d of %d\n%s%s\n", i+1, len(invites), code.ToSmallString(false), uri)
+		fmt.Fprintf(w, "\nInvite %d of %d\n%s%s\n", i+1, len(invites), draw(code, isTerminal(w)), uri)
 	}
 	_, err := fmt.Fprintf(w, `
 Each invite is an account for one person. In Delta Chat on this machine, create
@@ -28,4 +31,30 @@ How it is:  %s status --data-dir %s
 End it:     Ctrl-C
 `, program, dataDir)
 	return err
+}
+
+// draw gives the code in half blocks, light on dark as on most terminals. With
+// colours it says so itself: on a terminal with a light ground the code would
+// else be its own negative, which many cameras do not read.
+func draw(code *qrcode.QRCode, colours bool) string {
+	text := code.ToSmallString(false)
+	if !colours {
+		return text
+	}
+	const whiteOnBlack, plain = "\x1b[38;5;231;48;5;16m", "\x1b[0m"
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString(whiteOnBlack + strings.TrimSuffix(line, "\n") + plain + "\n")
+	}
+	return b.String()
+}
+
+// isTerminal tells whether somebody sees what is written to w.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/skip2/go-qrcode"
 )
 
 // Invites stand whole on a line of their own, so that they can be copied, and
@@ -33,5 +35,29 @@ func TestPrintInvites(t *testing.T) {
 		if !strings.Contains(b.String(), "\n"+uri+"\n") {
 			t.Errorf("no line is %s", uri)
 		}
+	}
+}
+
+// On a terminal each line of a code has its own colours, and gives them back.
+func TestCodesBringTheirColours(t *testing.T) {
+	code, err := qrcode.New("dclogin:abcdefghi@_demo.test", qrcode.Low)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := draw(code, false)
+	if strings.Contains(plain, "\x1b") {
+		t.Error("escapes in what is no terminal's")
+	}
+	coloured := draw(code, true)
+	for line := range strings.Lines(coloured) {
+		if !strings.HasPrefix(line, "\x1b[38;5;231;48;5;16m") || !strings.HasSuffix(line, "\x1b[0m\n") {
+			t.Errorf("%q", line)
+		}
+	}
+	if strings.NewReplacer("\x1b[38;5;231;48;5;16m", "", "\x1b[0m", "").Replace(coloured) != plain {
+		t.Error("the colours changed the code")
+	}
+	if isTerminal(&strings.Builder{}) {
+		t.Error("a buffer is no terminal")
 	}
 }

@@ -29,7 +29,7 @@ const oneSignal = 300 * time.Millisecond
 func runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
-		Short: "Serve until SIGTERM or SIGINT; a second one ends it at once",
+		Short: "Serve until SIGTERM, SIGINT or SIGHUP; a second one ends it at once",
 		Args:  cobra.NoArgs,
 	}
 	demo := c.Flags().Bool("demo", false, "serve a throw-away relay on 127.0.0.1, with invites for two people")
@@ -75,12 +75,19 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*app.App) error) 
 	return err
 }
 
-// untilSignal gives a context that ends with the first SIGTERM or SIGINT. A
-// second one ends the process.
+// untilSignal gives a context that ends with the first SIGTERM, SIGINT or
+// SIGHUP (the terminal was closed). A second one ends the process. Under nohup
+// SIGHUP means nothing. A log that nobody reads any more (SIGPIPE) never ends
+// a relay.
 func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
+	ends := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
+	if !signal.Ignored(syscall.SIGHUP) {
+		ends = append(ends, syscall.SIGHUP)
+	}
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(signals, ends...)
+	signal.Ignore(syscall.SIGPIPE)
 	done := make(chan struct{})
 	go func() {
 		var first time.Time
@@ -102,6 +109,7 @@ func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
+		signal.Reset(syscall.SIGPIPE)
 		close(done)
 		cancel()
 	}

@@ -13,6 +13,7 @@ import (
 func TestEveryPublicListenerBoundsItsClients(t *testing.T) {
 	cfg := config.Default("_relay.test")
 	cfg.DataDir = t.TempDir()
+	cfg.Log.Level = "error"
 	for _, name := range cfg.Listen.Names() {
 		cfg.Listen.Set(name, []string{"127.0.0.1:0"})
 	}
