@@ -98,11 +98,11 @@ func (q *quoted) decode() {
 			break
 		}
 		out = append(out, line[:i]...)
-		if i+2 >= len(line) || hex(line[i+1]) < 0 || hex(line[i+2]) < 0 {
+		if i+2 >= len(line) || digit(line[i+1]) < 0 || digit(line[i+2]) < 0 {
 			q.broken()
 			break
 		}
-		out = append(out, byte(hex(line[i+1])<<4|hex(line[i+2])))
+		out = append(out, byte(digit(line[i+1])<<4|digit(line[i+2])))
 		line = line[i+3:]
 	}
 	out = append(out, end...)
@@ -117,9 +117,9 @@ func (q *quoted) finish() {
 	}
 }
 
-// hex gives the value of a digit, or -1. Lower case is tolerated, as RFC 2045
+// digit gives the value of a hexadecimal digit, or -1. Lower case is tolerated, as RFC 2045
 // suggests.
-func hex(c byte) int {
+func digit(c byte) int {
 	switch {
 	case '0' <= c && c <= '9':
 		return int(c - '0')

@@ -96,15 +96,16 @@ func (w *Walk) Verdict() Verdict {
 func (w *Walk) judge() Verdict {
 	w.endEncrypted()
 	w.endHandshake()
-	report, transfer := w.report(), w.transfer()
-	clear := func(why Rule) Verdict { return Verdict{Kind: Clear, Why: why} }
 	switch {
 	case !w.flawed.open():
-		return clear(w.flawed.closed)
+		return Verdict{Why: w.flawed.closed}
 	case w.encrypted.open():
 		return Verdict{Kind: Encrypted, Packets: w.packets.packets()}
 	case w.handshake.open():
 		return Verdict{Kind: Handshake}
+	}
+	report, transfer := w.report(), w.transfer()
+	switch {
 	case report == noRule:
 		return Verdict{Kind: Report}
 	case transfer == noRule:
@@ -113,15 +114,15 @@ func (w *Walk) judge() Verdict {
 	// Name the rule of what it seems to be meant as.
 	switch {
 	case w.head.top == "multipart/encrypted":
-		return clear(w.encrypted.closed)
+		return Verdict{Why: w.encrypted.closed}
 	case len(w.head.join) > 0:
-		return clear(w.handshake.closed)
+		return Verdict{Why: w.handshake.closed}
 	case w.head.top == "multipart/report":
-		return clear(report)
+		return Verdict{Why: report}
 	case len(w.head.subject) > 0 && decoded(w.head.subject[0]) == transferSubject:
-		return clear(transfer)
+		return Verdict{Why: transfer}
 	}
-	return clear(w.encrypted.closed)
+	return Verdict{Why: w.encrypted.closed}
 }
 
 // endEncrypted asks what can only be asked at the end.
