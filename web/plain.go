@@ -20,11 +20,12 @@ func Redirect(cfg Config) http.Handler {
 			generate204(w, r)
 			return
 		}
-		if r.Method == http.MethodConnect || r.URL.Opaque != "" {
+		target := r.URL.RequestURI()
+		if r.Method == http.MethodConnect || !strings.HasPrefix(target, "/") { // "*", "mailto:x": no path at all
 			notFound(w)
 			return
 		}
-		redirect(w, "https://"+ourHost(r.Host, cfg)+r.URL.RequestURI())
+		redirect(w, "https://"+ourHost(r.Host, cfg)+target)
 	})
 }
 

@@ -175,12 +175,13 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusRequestEntityTooLarge, "no request here has content")
 		return
 	}
-	if r.URL.Opaque != "" { // "GET mailto:x": no path at all
+	target := r.URL.RequestURI()
+	if !strings.HasPrefix(target, "/") { // "*", "mailto:x": no path at all
 		notFound(w)
 		return
 	}
 	if host := s.wwwTarget(r); host != "" {
-		redirect(w, host+r.URL.RequestURI())
+		redirect(w, host+target)
 		return
 	}
 	switch path := r.URL.Path; path {

@@ -120,7 +120,11 @@ func (r *Registry) Values() (map[string]float64, error) {
 	return out, nil
 }
 
-// Handler serves the registry in the Prometheus text format.
+// Handler serves the registry in the Prometheus text format; a nil one has
+// nothing to serve.
 func (r *Registry) Handler() http.Handler {
+	if r == nil {
+		return http.NotFoundHandler()
+	}
 	return promhttp.HandlerFor(r.prom, promhttp.HandlerOpts{})
 }

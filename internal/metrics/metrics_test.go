@@ -1,6 +1,9 @@
 package metrics
 
-import "testing"
+import (
+	"net/http/httptest"
+	"testing"
+)
 
 func TestTwoRegistriesCountApart(t *testing.T) {
 	a, b := New(), New()
@@ -35,5 +38,10 @@ func TestNilRegistryCountsForNobody(t *testing.T) {
 	r.Limit(Limit{Name: "x"})
 	if v, err := r.Values(); v != nil || err != nil {
 		t.Fatal(v, err)
+	}
+	w := httptest.NewRecorder()
+	r.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if w.Code != 404 {
+		t.Fatal(w.Code)
 	}
 }
