@@ -53,7 +53,7 @@ func TestAdoptsDovecotsAccounts(t *testing.T) {
 	s.settler.stop()
 	t.Cleanup(func() { s.Close() })
 	must(t, s, login("alice"))
-	for range 3 {
+	for i := range 4 {
 		v := view(t, s, "alice", "INBOX")
 		if v.UIDValidity != 1275660208 || v.UIDNext != 25023 || len(v.Messages) != 3 {
 			t.Fatalf("view %+v", v)
@@ -82,7 +82,11 @@ func TestAdoptsDovecotsAccounts(t *testing.T) {
 		if err != nil || len(list) != 2 || !list[1].Subscribed {
 			t.Errorf("mailboxes %v, %v", list, err)
 		}
-		s = reopened(t, s, cfg)
+		if i%2 == 0 {
+			s = killed(t, s, cfg)
+		} else {
+			s = reopened(t, s, cfg)
+		}
 	}
 	// Flags change, other keys and keywords of the name stay.
 	must(t, s, ops("flags", storage.SetFlags{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{25006}, Mode: storage.AddFlags, Flags: storage.FlagFlagged}), checkpointNow)
@@ -287,5 +291,58 @@ func (r *settler) due() {
 	defer r.mu.Unlock()
 	for i := range r.fresh {
 		r.fresh[i].due = time.Time{}
+	}
+}
+
+// A mailbox whose snapshot is lost while the journal has mail for it keeps
+// both; and what was adopted keeps its UIDs through a crash.
+func TestRebuildUnderAJournal(t *testing.T) {
+	for _, uidlist := range []bool{true, false} {
+		s, cfg, dir := onDisk(t, nil)
+		alice := filepath.Join(dir, "alice@relay.test")
+		deliver := ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 99)})
+		must(t, s, login("alice"), deliver, deliver, deliver,
+			ops("expunge", storage.Expunge{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{2}}), checkpointNow,
+			deliver, deliver, settleNow,
+			ops("expunge", storage.Expunge{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{1, 4}}), deliver)
+		before := *view(t, s, "alice", "INBOX")
+		put(t, "torn", alice, "barid-mailbox")
+		if !uidlist {
+			if err := os.Remove(filepath.Join(alice, "dovecot-uidlist")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(t, "from afar", alice, "new", "1900000000.foreign")
+		s = killed(t, s, cfg)
+		first := *view(t, s, "alice", "INBOX")
+		var got []storage.UID
+		for _, m := range first.Messages {
+			got = append(got, m.UID)
+		}
+		want := []storage.UID{3, 5, 6, 7}
+		if !uidlist {
+			want[3] += 1 << 20
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) || first.HighestModSeq <= before.HighestModSeq || (first.UIDValidity == before.UIDValidity) != uidlist {
+			t.Errorf("%v: %v, %+v, was %+v", uidlist, got, first, before)
+		}
+		if text := read(t, s, "alice", "INBOX", want[3]); text != "from afar" {
+			t.Errorf("read %q", text)
+		}
+		must(t, s, deliver)
+		for i := range 3 {
+			if i == 1 {
+				s = reopened(t, s, cfg)
+			} else {
+				s = killed(t, s, cfg)
+			}
+			again := *view(t, s, "alice", "INBOX")
+			if again.UIDValidity != first.UIDValidity || again.UIDNext != first.UIDNext+1 || len(again.Messages) != 5 {
+				t.Errorf("%v: %+v, was %+v", uidlist, again, first)
+			}
+			if text := read(t, s, "alice", "INBOX", want[3]) + read(t, s, "alice", "INBOX", 3)[:10]; text != "from afarSubject: x" {
+				t.Errorf("read %q", text)
+			}
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 
 	"barid/smtp"
@@ -40,11 +41,18 @@ func (s *Store) load(a *account) error {
 	a.next = l.st
 	a.now.Store(l.st)
 	s.settler.take(a, l.remove)
-	if len(l.changes) == 0 {
-		return nil
+	return l.write()
+}
+
+// write makes records of what was found, in pieces that fit. The account is
+// not seen yet, so nobody else writes to it.
+func (l *loading) write() error {
+	for piece := range slices.Chunk(l.changes, 2000) {
+		if err := l.s.write(l.a, &record{accounts: []smtp.Address{l.a.addr}, changes: piece}); err != nil {
+			return err
+		}
 	}
-	// The account is not seen yet, so nobody else writes to it.
-	return s.write(a, &record{accounts: []smtp.Address{a.addr}, changes: l.changes})
+	return nil
 }
 
 func (l *loading) read() error {
@@ -269,6 +277,22 @@ func (l *loading) nextModSeq(bs *boxState) storage.ModSeq {
 	return high + 1
 }
 
+// nextUID gives a UID above all that changes in l have.
+func (l *loading) nextUID(bs *boxState) storage.UID {
+	next := bs.view.UIDNext
+	for i := range l.changes {
+		c := &l.changes[i]
+		switch {
+		case c.box != bs.view.Name:
+		case c.kind == changeAdopt:
+			next = max(next, c.uid+1)
+		case c.kind == changeRebuilt:
+			next = max(next, c.uid)
+		}
+	}
+	return next
+}
+
 // explain makes changes of what other programs did to the files of a mailbox.
 func (l *loading) explain(bs *boxState, missing []*item, listed map[string]maildir.File) {
 	var gone []changed
@@ -287,11 +311,11 @@ func (l *loading) explain(bs *boxState, missing []*item, listed map[string]maild
 // adopt takes message files that no snapshot has: ours that were expunged go,
 // others get new UIDs.
 func (l *loading) adopt(bs *boxState, listed map[string]maildir.File) {
-	uid := bs.view.UIDNext
+	uid := l.nextUID(bs)
 	var foreign []maildir.File
 	for _, f := range listed {
 		n, _ := maildir.ParseName(f.Name)
-		if ourBase(n.Base) && n.UID != 0 && storage.UID(n.UID) < uid {
+		if ourBase(n.Base) && n.UID != 0 && storage.UID(n.UID) < bs.view.UIDNext {
 			l.remove = append(l.remove, job{kind: jobRemove, box: bs.view.Name, file: f})
 			continue
 		}
@@ -361,50 +385,82 @@ func (l *loading) withoutSnapshot(name string, dir maildir.Dir, names []string, 
 	return l.rebuild(bs, dir, names, listed)
 }
 
-// rebuild gives an empty mailbox without snapshot its messages.
-func (l *loading) rebuild(bs *boxState, dir maildir.Dir, names []string, listed map[string]maildir.File) error {
-	uids := map[string]storage.UID{} // by base
-	validity, next := storage.UIDValidity(0), storage.UID(1)
+// plan is what can be known of a mailbox without snapshot.
+type plan struct {
+	uids     map[string]storage.UID // by base
+	validity storage.UIDValidity    // zero: nobody knows what it was
+	next     storage.UID
+}
+
+// plan reads the dovecot-uidlist, or else the UIDs in file names.
+func (l *loading) plan(dir maildir.Dir, names []string, listed map[string]maildir.File) (plan, error) {
+	p := plan{uids: map[string]storage.UID{}, next: 1}
 	if slices.Contains(names, maildir.UIDListName) {
 		text, err := l.s.readFile(dir.Path()+"/"+maildir.UIDListName, maxSnapshot)
 		if err != nil {
-			return err
+			return p, err
 		}
 		list, err := maildir.ReadUIDList(bytes.NewReader(text))
-		if err != nil {
-			l.s.log.Warn("dovecot-uidlist is not readable", "part", "storage", "account", l.a.addr, "error", err)
-		} else {
-			validity, next = storage.UIDValidity(list.UIDValidity), max(next, storage.UID(list.UIDNext))
+		if err == nil {
+			p.validity, p.next = storage.UIDValidity(list.UIDValidity), max(1, storage.UID(list.UIDNext))
 			for _, e := range list.Entries {
 				if n, ok := maildir.ParseName(e.Name); ok {
-					uids[n.Base] = storage.UID(e.UID)
+					p.uids[n.Base] = storage.UID(e.UID)
 				}
 			}
+		} else {
+			l.s.log.Warn("dovecot-uidlist is not readable", "part", "storage", "account", l.a.addr, "error", err)
 		}
 	}
-	if validity == 0 {
-		validity = l.s.nextValidity()
-		next = l.uidsFromNames(listed, uids)
+	if p.validity == 0 {
+		p.next = l.uidsFromNames(listed, p.uids)
 	}
-	l.s.raiseValidity(validity)
-	l.changes = append(l.changes, change{kind: changeRebuilt, box: bs.view.Name, validity: validity, uid: 1, modseq: 1})
-	modseq := storage.ModSeq(2)
-	for _, f := range byUID(listed, uids) {
+	l.s.raiseValidity(p.validity)
+	return p, nil
+}
+
+// rebuild gives an empty mailbox without snapshot its messages.
+func (l *loading) rebuild(bs *boxState, dir maildir.Dir, names []string, listed map[string]maildir.File) error {
+	p, err := l.plan(dir, names, listed)
+	if err != nil {
+		return err
+	}
+	lost := p.validity == 0
+	if lost {
+		p.validity = l.s.nextValidity()
+		if len(listed) > 0 {
+			p.next += uidGap
+		}
+	}
+	modseq := l.newModSeq(bs)
+	rebuilt := change{kind: changeRebuilt, box: bs.view.Name, validity: p.validity, uid: 1, modseq: modseq}
+	l.changes = append(l.changes, rebuilt)
+	for _, f := range byUID(listed, p.uids) {
 		n, _ := maildir.ParseName(f.Name)
-		l.adoptFile(bs, f, uids[n.Base], modseq)
-		delete(listed, n.Base)
 		modseq++
+		l.adoptFile(bs, f, p.uids[n.Base], modseq)
+		delete(listed, n.Base)
 	}
-	l.changes = append(l.changes, change{kind: changeRebuilt, box: bs.view.Name, validity: validity, uid: next, modseq: modseq})
+	rebuilt.uid, rebuilt.modseq = p.next, modseq
+	l.changes = append(l.changes, rebuilt)
 	// What has no UID yet comes after all that has one.
 	rest := &boxState{view: bs.view}
-	rest.view.UIDNext, rest.view.HighestModSeq = next, modseq
+	rest.view.UIDNext, rest.view.HighestModSeq = p.next, modseq
+	if lost {
+		rest.view.UIDNext = 1 // of no file can be said that it was expunged
+	}
 	l.adopt(rest, listed)
 	return nil
 }
 
+// newModSeq gives a ModSeq higher than any that a mailbox can have had
+// before its snapshot was lost: counting never gets near the clock.
+func (l *loading) newModSeq(bs *boxState) storage.ModSeq {
+	return max(bs.view.HighestModSeq+1, storage.ModSeq(max(l.s.cfg.Now().Unix(), 0))<<16)
+}
+
 // uidsFromNames finds the UIDs that our own file names have, and gives the
-// UIDNEXT that is safe with them.
+// one after the highest.
 func (l *loading) uidsFromNames(listed map[string]maildir.File, uids map[string]storage.UID) storage.UID {
 	taken := map[storage.UID]bool{}
 	next := storage.UID(1)
@@ -420,7 +476,6 @@ func (l *loading) uidsFromNames(listed map[string]maildir.File, uids map[string]
 	}
 	if len(listed) > 0 {
 		l.s.log.Warn("a mailbox is made anew from its files", "part", "storage", "account", l.a.addr, "messages", len(listed))
-		next += uidGap
 	}
 	return next
 }
@@ -443,6 +498,17 @@ func byUID(listed map[string]maildir.File, uids map[string]storage.UID) []maildi
 
 // ourBase tells whether we made a base name (maildir.NewBase).
 func ourBase(base string) bool { return strings.HasSuffix(base, ".barid") }
+
+// seqOf reads the record's number in a base name of ours.
+func seqOf(base string) (uint64, bool) {
+	_, rest, ok := strings.Cut(base, ".Q")
+	if !ok || !ourBase(base) {
+		return 0, false
+	}
+	digits, _, _ := strings.Cut(rest, "N")
+	seq, err := strconv.ParseUint(digits, 10, 64)
+	return seq, err == nil
+}
 
 // base gives the part of its file name that never changes.
 func (it *item) base(m *storage.Message) string {

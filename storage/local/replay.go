@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"barid/internal/journal"
-	"barid/smtp"
 	"barid/storage"
 	"barid/storage/maildir"
 )
@@ -17,6 +16,7 @@ import (
 type replayed struct {
 	listed  map[string]map[string]maildir.File // by mailbox and base: files no message has yet
 	bare    map[string][]string                // mailboxes whose directory has no snapshot: what lies in it
+	rebuilt map[string]bool                    // mailboxes made of their files, as records needed them: whether UIDVALIDITY is lost
 	missing map[*item]bool                     // items of the snapshot without file
 	hashes  map[string]bool                    // that the password file may have by our doing
 	hash    string                             // the last that a record set
@@ -25,7 +25,7 @@ type replayed struct {
 
 func newReplayed() *replayed {
 	return &replayed{
-		listed: map[string]map[string]maildir.File{}, bare: map[string][]string{},
+		listed: map[string]map[string]maildir.File{}, bare: map[string][]string{}, rebuilt: map[string]bool{},
 		missing: map[*item]bool{}, hashes: map[string]bool{},
 	}
 }
@@ -101,7 +101,9 @@ func (s *Store) replay(seq uint64, r *record, staged map[string]*content) ([]*ac
 	for i := range r.changes {
 		c := &r.changes[i]
 		b := builders[c.account]
-		s.replayChange(b, c, seq, n, contents)
+		if err := s.replayChange(b, c, seq, n, contents); err != nil {
+			return list, err
+		}
 		n += c.messages()
 	}
 	for _, b := range builders {
@@ -130,57 +132,111 @@ func (s *Store) replayContents(r *record, staged map[string]*content) []*content
 }
 
 // replayChange applies a change that is newer than what the files had.
-func (s *Store) replayChange(b *builder, c *change, seq uint64, n uint32, contents []*content) {
+func (s *Store) replayChange(b *builder, c *change, seq uint64, n uint32, contents []*content) error {
 	s.raiseValidity(c.validity)
 	r := b.a.replay
-	have := func(name string) bool {
-		bs := b.st.find(name)
-		return bs != nil && bs.seq >= seq
-	}
 	switch c.kind {
-	case changeBorn:
-		if have(storage.InboxName) {
-			return
-		}
-		r.hash, r.hashes[c.text], r.born = c.text, true, true
-	case changeDied:
-		if have(storage.InboxName) {
-			return
-		}
-		r.hashes[c.old] = true
+	case changeEntry, changeSubscribe: // setting twice is setting once
 	case changePassword:
 		r.hash, r.hashes[c.text], r.hashes[c.old] = c.text, true, true
-	case changeEntry, changeSubscribe: // setting twice is setting once
-	case changeCopy:
-		if have(c.to) {
-			return
+	case changeBorn, changeMakeBox, changeDied, changeDropBox:
+		return s.replayLife(b, c, seq, n)
+	case changeRebuilt:
+		if _, bare := r.bare[c.box]; bare {
+			delete(r.bare, c.box)
+			b.makeBox(c.box, c.validity)
 		}
-		s.replayCopy(b, c, n)
-		return
+		if b.has(c.box, seq) {
+			return nil
+		}
+		delete(r.rebuilt, c.box) // this is what an earlier run made up
 	default:
-		if have(c.box) {
-			return
+		if err := errors.Join(s.replayBare(b, c.box), s.replayBare(b, c.to)); err != nil {
+			return err
+		}
+		if c.kind == changeCopy {
+			if !b.has(c.to, seq) {
+				s.replayCopy(b, c, n)
+			}
+			return nil
+		}
+		if b.has(c.box, seq) {
+			return nil
 		}
 	}
+	b.apply(c, n, contents)
+	return nil
+}
+
+// has tells whether the mailbox has record seq already.
+func (b *builder) has(name string, seq uint64) bool {
+	bs := b.st.find(name)
+	return bs != nil && bs.seq >= seq
+}
+
+// replayLife applies the begin or the end of an account or mailbox.
+func (s *Store) replayLife(b *builder, c *change, seq uint64, n uint32) error {
+	r := b.a.replay
+	if c.kind == changeDied && b.has(storage.InboxName, seq) || b.has(c.box, seq) {
+		return nil
+	}
+	delete(r.bare, c.box)
 	switch c.kind {
-	case changeMakeBox, changeBorn:
-		delete(r.bare, c.box)
-		if b.st.find(c.box) != nil {
-			return
-		}
+	case changeBorn:
+		r.hash, r.hashes[c.text], r.born = c.text, true, true
+	case changeDied:
+		r.hashes[c.old] = true
+		clear(r.bare)
+		clear(r.listed)
 	case changeDropBox:
-		delete(r.bare, c.box)
 		delete(r.listed, c.box)
 		if b.st.find(c.box) == nil {
 			b.jobs = append(b.jobs, job{kind: jobDropBox, box: c.box})
 			b.died = true
-			return
+			return nil
 		}
-	case changeDied:
-		clear(r.bare)
-		clear(r.listed)
 	}
-	b.apply(c, n, contents)
+	if (c.kind == changeBorn || c.kind == changeMakeBox) && b.st.find(c.box) != nil {
+		return nil
+	}
+	b.apply(c, n, nil)
+	return nil
+}
+
+// replayBare makes a mailbox whose snapshot is lost from its files, as far as
+// they are older than the journal, so that records find it. What the files do
+// not tell is made up for in finishReplay.
+func (s *Store) replayBare(b *builder, name string) error {
+	r := b.a.replay
+	names, bare := r.bare[name]
+	if !bare || name == "" {
+		return nil
+	}
+	delete(r.bare, name)
+	old := map[string]maildir.File{}
+	for base, f := range r.listed[name] {
+		if seq, ours := seqOf(base); !ours || seq <= s.trimmed.Load() {
+			old[base] = f
+		}
+	}
+	l := &loading{s: s, a: b.a, st: b.st}
+	p, err := l.plan(s.dir(b.a, name), names, old)
+	if err != nil {
+		return err
+	}
+	bs := b.makeBox(name, p.validity)
+	for _, f := range byUID(old, p.uids) {
+		file, _ := maildir.ParseName(f.Name)
+		l.adoptFile(bs, f, p.uids[file.Base], 1)
+		delete(r.listed[name], file.Base)
+	}
+	for i := range l.changes {
+		b.apply(&l.changes[i], 0, nil)
+	}
+	bs = b.edit(name)
+	bs.view.UIDNext = max(bs.view.UIDNext, p.next)
+	r.rebuilt[name] = p.validity == 0
+	return nil
 }
 
 // replayCopy applies a copy. Where the source is gone, an earlier run gave
@@ -230,15 +286,16 @@ func (s *Store) finishReplay(a *account) error {
 	}
 	st.boxes = slices.Clone(st.boxes)
 	for _, bs := range st.boxes {
+		if lost, rebuilt := r.rebuilt[bs.view.Name]; rebuilt {
+			l.finishRebuilt(bs, lost)
+		}
 		var missing []*item
 		for _, it := range bs.items {
 			if r.missing[it] {
 				missing = append(missing, it)
 			}
 		}
-		if _, bare := r.bare[bs.view.Name]; !bare {
-			l.explain(bs, missing, r.listed[bs.view.Name])
-		}
+		l.explain(bs, missing, r.listed[bs.view.Name])
 	}
 	for name, names := range r.bare {
 		if st.find(name) != nil {
@@ -255,10 +312,19 @@ func (s *Store) finishReplay(a *account) error {
 	a.now.Store(&st)
 	s.settler.take(a, append(l.remove, job{kind: jobAccount}))
 	s.settleFound(a)
-	if len(l.changes) == 0 {
-		return nil
+	return l.write()
+}
+
+// finishRebuilt makes up for what a mailbox made of its files may have had.
+func (l *loading) finishRebuilt(bs *boxState, lost bool) {
+	c := change{
+		kind: changeRebuilt, box: bs.view.Name, validity: bs.view.UIDValidity, uid: bs.view.UIDNext, modseq: l.newModSeq(bs),
 	}
-	return s.write(a, &record{accounts: []smtp.Address{a.addr}, changes: l.changes})
+	if lost {
+		c.validity = l.s.nextValidity()
+		c.uid += uidGap
+	}
+	l.changes = append(l.changes, c)
 }
 
 // settleFound settles the copies whose only source an earlier run may have

@@ -234,7 +234,7 @@ func (b *builder) add(bs *boxState, m storage.Message, it *item, from source) {
 	bs.view.Messages = append(bs.view.Messages, m)
 	bs.items = append(bs.items, it)
 	bs.octets += m.Size
-	bs.view.UIDNext = m.UID + 1
+	bs.view.UIDNext = max(bs.view.UIDNext, m.UID+1)
 	bs.view.HighestModSeq = max(bs.view.HighestModSeq, m.ModSeq)
 	b.added = append(b.added, addition{it, bs.view.Name, m, from})
 	b.jobs = append(b.jobs, job{kind: jobSettle, box: bs.view.Name, msg: m, it: it})
