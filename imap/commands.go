@@ -75,11 +75,7 @@ const noReply = ""
 
 // command reads one command and answers it.
 func (s *session) command() {
-	limits := limitsAfter
-	if s.state == notAuthenticated {
-		limits = limitsBefore
-	}
-	c, err := s.in.Next(limits, s.ask)
+	c, err := s.in.Next(s.limits(), s.ask)
 	if c == nil {
 		s.broken(err)
 		return
@@ -155,10 +151,11 @@ func (s *session) replyFor(row *command, err error) string {
 	if _, ok := errors.AsType[wire.TooBigError](err); ok {
 		return "NO [LIMIT] Literal too big"
 	}
-	if no := storageRefusal(err); no != "" && (row == nil || !row.bye || row.in != selected) {
+	inBox := row != nil && row.bye && row.in == selected
+	if no := storageRefusal(err); no != "" && !inBox {
 		return "NO " + no
 	}
-	if errors.Is(err, errGone) {
+	if errors.Is(err, errGone) || inBox && errors.Is(err, storage.ErrNoMailbox) {
 		s.bye("The mailbox is gone")
 		return noReply
 	}
@@ -216,6 +213,8 @@ func storageRefusal(err error) string {
 		return "[CANNOT] No mailbox can have this name"
 	case errors.Is(err, storage.ErrQuota):
 		return "[OVERQUOTA] Quota exceeded (mailbox for user is full)"
+	case errors.Is(err, storage.ErrEntry):
+		return "[CANNOT] This entry cannot be set"
 	}
 	return ""
 }

@@ -34,6 +34,9 @@ func (s *session) copyBy(c *wire.Command, byUID, move bool) (string, error) {
 	if move && s.box.readOnly {
 		return noReply, refusal("[READ-ONLY] The mailbox is open for reading")
 	}
+	if _, err := s.look(); err != nil {
+		return noReply, err // or it would be from another mailbox of that name
+	}
 	word := "Copy"
 	if move {
 		word = "Move"

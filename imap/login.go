@@ -161,7 +161,7 @@ func (s *session) startTLS(c *wire.Command) (string, error) {
 	if s.over.Load() {
 		return noReply, nil
 	}
-	s.releaseReader()
+	s.dropReader() // or it would go on below TLS
 	if err := s.conn.StartTLS(s.ctx, s.sv.cfg.TLS); err != nil {
 		s.over.Store(true)
 	}

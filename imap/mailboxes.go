@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -39,7 +40,16 @@ func (s *session) create(c *wire.Command) (string, error) {
 	// A trailing delimiter announces that levels below will follow.
 	name = strings.TrimSuffix(name, delimiter)
 	_, err := s.commit(storage.CreateMailbox{Account: s.account, Name: name})
-	return "OK Create completed", err
+	return "OK Create completed", bounded(err)
+}
+
+// bounded is for commands that add names to an account, which has room for so
+// many: to have filled it is no fault of ours.
+func bounded(err error) error {
+	if errors.Is(err, storage.ErrFull) {
+		return refusal("[LIMIT] There is no room for more")
+	}
+	return err
 }
 
 func (s *session) delete(c *wire.Command) (string, error) {
@@ -67,7 +77,7 @@ func (s *session) rename(c *wire.Command) (string, error) {
 		(s.box.name == from || strings.HasPrefix(s.box.name, from+delimiter)) {
 		s.unselect()
 	}
-	return "OK Rename completed", err
+	return "OK Rename completed", bounded(err)
 }
 
 func (s *session) subscribe(c *wire.Command) (string, error)   { return s.subscription(c, false) }
@@ -82,7 +92,7 @@ func (s *session) subscription(c *wire.Command, remove bool) (string, error) {
 	if remove {
 		return "OK Unsubscribe completed", err
 	}
-	return "OK Subscribe completed", err
+	return "OK Subscribe completed", bounded(err)
 }
 
 func (s *session) list(c *wire.Command) (string, error) { return s.listAs(c, "LIST", false) }
@@ -152,10 +162,14 @@ func attributes(boxes []storage.MailboxInfo, i int) []imap.MailboxAttr {
 
 // matches tells whether name fits a pattern of LIST: "*" is anything, "%"
 // anything but the delimiter; INBOX in any case. It needs time in proportion
-// to the product of both lengths at most.
+// to the square of the name's length at most, and to the pattern's.
 func matches(pattern, name string) bool {
-	if name == storage.InboxName && len(pattern) == len(name) && strings.EqualFold(pattern, name) {
-		return true
+	if name == storage.InboxName {
+		pattern = strings.ToUpper(pattern)
+	}
+	pattern, ok := squeeze(pattern, len(name))
+	if !ok {
+		return false
 	}
 	// at[i] is whether the pattern so far matches name[:i].
 	at := make([]bool, len(name)+1)
@@ -174,6 +188,27 @@ func matches(pattern, name string) bool {
 		}
 	}
 	return at[len(name)]
+}
+
+// squeeze makes one wildcard of several in a row. It is false when the other
+// octets are more than most, so that no name of that length can fit.
+func squeeze(pattern string, most int) (short string, ok bool) {
+	out := make([]byte, 0, min(len(pattern), 2*most+1))
+	for i := range len(pattern) {
+		c := pattern[i]
+		if c != '*' && c != '%' {
+			if most--; most < 0 {
+				return "", false
+			}
+		} else if n := len(out); n > 0 && (out[n-1] == '*' || out[n-1] == '%') {
+			if c == '*' {
+				out[n-1] = c
+			}
+			continue
+		}
+		out = append(out, c)
+	}
+	return string(out), true
 }
 
 // statusItems in the order in which they are answered.

@@ -16,10 +16,10 @@ import (
 )
 
 // Bounds of one SEARCH: how much of a message's body is looked at, and how
-// much of all of them.
+// much of all headers and bodies together, each time that one is looked at.
 const (
 	searchBody  = 1 << 20
-	searchTotal = 64 << 20
+	searchTotal = 256 << 20
 )
 
 func (s *session) search(c *wire.Command) (string, error)    { return s.searchBy(c, false) }
@@ -144,6 +144,8 @@ func prepare(k *wire.SearchKey, numbers, uids uint32) {
 		k.Set = k.Set.Resolve(uids)
 	case wire.SearchHeader, wire.SearchBody, wire.SearchText:
 		k.Text = strings.ToLower(k.Text)
+	case wire.SearchFlag:
+		k.Number = uint64(flagsOf([]imap.Flag{imap.Flag(k.Text)}))
 	}
 	for i := range k.Sub {
 		prepare(&k.Sub[i], numbers, uids)
@@ -161,7 +163,7 @@ func (q *query) holds(k *wire.SearchKey, i int, m storage.Message, text *searchT
 	case wire.SearchUIDs:
 		return verdictOf(k.Set.Has(uint32(m.UID)))
 	case wire.SearchFlag:
-		return verdictOf(m.Flags&flagsOf([]imap.Flag{imap.Flag(k.Text)}) != 0)
+		return verdictOf(m.Flags&storage.Flags(k.Number) != 0)
 	case wire.SearchBefore, wire.SearchOn, wire.SearchSince:
 		return dateHolds(k.Op-wire.SearchBefore, m.Received.UTC(), k.Date)
 	case wire.SearchLarger:
@@ -213,14 +215,14 @@ type searchText struct {
 }
 
 func (t *searchText) holds(k *wire.SearchKey) bool {
-	known := t.body.head != nil
 	head, err := t.body.header()
 	if err != nil {
 		t.err = err
 		return false
 	}
-	if !known {
-		*t.left -= int64(len(head))
+	if *t.left -= int64(len(head)); *t.left < 0 {
+		t.err = errCostly
+		return false
 	}
 	switch k.Op {
 	case wire.SearchHeader:
@@ -269,9 +271,11 @@ func anyField(head []byte, name string, f func(value string) bool) (found bool) 
 	return found
 }
 
+var unfolder = strings.NewReplacer("\r", "", "\n", "")
+
 // decoded undoes folding and RFC 2047. What cannot be undone stays.
 func decoded(v string) string {
-	v = strings.TrimSpace(strings.NewReplacer("\r", "", "\n", "").Replace(v))
+	v = strings.TrimSpace(unfolder.Replace(v))
 	if !strings.Contains(v, "=?") {
 		return v
 	}

@@ -209,6 +209,11 @@ func (s *session) releaseReader() {
 	if s.in == nil || s.in.Buffered() > 0 || s.in.MayHide() {
 		return
 	}
+	s.dropReader()
+}
+
+// dropReader gives the memory back, and forgets what is in it.
+func (s *session) dropReader() {
 	s.in.Reset(nil)
 	s.sv.readers.Put(s.in)
 	s.in = nil
@@ -236,7 +241,16 @@ func (s *session) next() error {
 		}
 	}
 	s.takeReader()
-	return s.in.Await(limitsAfter.Line)
+	return s.in.Await(s.limits().Line)
+}
+
+// limits gives those of the next command. Only the worker may ask, which
+// alone changes the state.
+func (s *session) limits() wire.Limits {
+	if s.state == notAuthenticated {
+		return limitsBefore
+	}
+	return limitsAfter
 }
 
 // nothingRead tells whether all that was read is answered, so that the

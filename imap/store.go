@@ -25,6 +25,9 @@ func (s *session) storeBy(c *wire.Command, byUID bool) (string, error) {
 	if s.box.readOnly {
 		return noReply, refusal("[READ-ONLY] The mailbox is open for reading")
 	}
+	if _, err := s.look(); err != nil {
+		return noReply, err // or the change would hit another mailbox of that name
+	}
 	uids := s.uids(s.pick(set, byUID))
 	what := keepNumbers
 	if byUID {

@@ -1,0 +1,179 @@
+package imap
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"barid/imap/wire"
+	"barid/internal/metrics"
+	"barid/internal/netserve"
+	"barid/storage"
+	"barid/test/transcript"
+)
+
+const loginOnDisk = `
+S~ \* OK .*
+C: a LOGIN alicealic@relay.test "secret of alice"
+S~ a OK .*
+`
+
+// Whoever sits on the way may stretch STARTTLS to what one read takes. The
+// commands behind the handshake come out of TLS all the same, not from below.
+func TestNothingIsReadBelowTLS(t *testing.T) {
+	cfg := serverTLS(t)
+	l := newLab(t, func(c *Config) { c.TLS = cfg })
+	addr := l.listen(t, netserve.Clear, nil)
+	for _, n := range []int{4095, 4096, 4097, 8192} {
+		raw, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer raw.Close()
+		p := transcript.New(t, raw)
+		p.Play(t, "S~ \\* OK .*\n")
+		const word = "a STARTTLS"
+		io.WriteString(raw, word+strings.Repeat(" ", n-len(word)-2)+"\r\n")
+		p.Play(t, "S~ a OK .*\n")
+		conn := tls.Client(raw, clientTLS())
+		if err := conn.Handshake(); err != nil {
+			t.Fatalf("STARTTLS of %d octets: %v", n, err)
+		}
+		raw.SetDeadline(time.Now().Add(5 * time.Second))
+		io.WriteString(conn, "b NOOP\r\n")
+		answer := make([]byte, 64)
+		k, err := conn.Read(answer)
+		if got := string(answer[:k]); got != "b OK Noop completed\r\n" {
+			t.Fatalf("STARTTLS of %d octets: a command in TLS got %q, %v", n, got, err)
+		}
+	}
+}
+
+// A stranger's line costs no more memory than a line of his may have.
+func TestLinesBeforeLoginAreShort(t *testing.T) {
+	l := newLab(t)
+	conn, err := net.Dial("tcp", l.listen(t, netserve.Clear, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	p := transcript.New(t, conn)
+	p.Play(t, "S~ \\* OK .*\n")
+	io.WriteString(conn, strings.Repeat("x", limitsBefore.Line+1)) // and no end
+	p.Play(t, "S: * BYE Line too long\nS--\n")
+}
+
+// The UIDs of a mailbox mean nothing in another that has got its name.
+func TestChangesNeverReachAMailboxOfTheSameName(t *testing.T) {
+	for _, command := range []string{
+		`UID STORE 1 +FLAGS (\Deleted)`, `STORE 1 FLAGS.SILENT (\Deleted)`, "UID COPY 1 INBOX", "UID MOVE 1 INBOX", "UID FETCH 1 BODY[]", "EXPUNGE", "CLOSE",
+	} {
+		t.Run(command, func(t *testing.T) {
+			_, dial := onDisk(t)
+			other := transcript.New(t, dial())
+			const fill = "C\\ s APPEND x {3+}\\r\\n%s\\r\\n\nS~ s OK .*\n"
+			other.Play(t, loginOnDisk+"C: c CREATE x\nS~ c OK .*\n"+fmt.Sprintf(fill, "old"))
+			p := transcript.New(t, dial())
+			p.Play(t, loginOnDisk+"C: b SELECT x\nS* b OK .*\n")
+			other.Play(t, "C: d DELETE x\nS~ d OK .*\nC: e CREATE x\nS~ e OK .*\n"+fmt.Sprintf(fill, "new"))
+			p.Play(t, "C: f "+command+"\nS: * BYE The mailbox is gone\nS--\n")
+			other.Play(t, `
+C: g SELECT x
+S* \* 1 EXISTS
+S* g OK .*
+C: h FETCH 1 FLAGS
+S: * 1 FETCH (FLAGS ())
+S: h OK Fetch completed
+C: i STATUS INBOX (MESSAGES)
+S: * STATUS INBOX (MESSAGES 0)
+S: i OK Status completed
+`)
+		})
+	}
+}
+
+// A mailbox that another session has deleted is no fault of ours.
+func TestDeletedMailboxesAreNoFaults(t *testing.T) {
+	reg := metrics.New()
+	l := newLab(t, func(c *Config) { c.Metrics = reg })
+	for _, command := range []string{`UID STORE 1 +FLAGS (\Seen)`, "UID EXPUNGE 1", "SEARCH ALL", "UID COPY 1 INBOX", "FETCH 1 BODY[]"} {
+		p := alice(t, l)
+		p.Play(t, "C: b CREATE x\nS~ b OK .*\nC\\ s APPEND x {3+}\\r\\nold\\r\\n\nS~ s OK .*\nC: c SELECT x\nS* c OK .*\n")
+		l.asAlice(t, func(a storage.Account) storage.Op { return storage.DeleteMailbox{Account: a, Name: "x"} })
+		p.Play(t, "C: d "+command+"\nS: * BYE The mailbox is gone\nS--\n")
+	}
+	values, err := reg.Values()
+	if n, ok := values["imap_failures"]; err != nil || !ok || n != 0 {
+		t.Errorf("%v faults were counted, %v", n, err)
+	}
+}
+
+// What a client can reach by asking too much is told, and is no fault.
+func TestBoundsOfAnAccountAreAnswers(t *testing.T) {
+	_, dial := onDisk(t)
+	p := transcript.New(t, dial())
+	p.Play(t, loginOnDisk)
+	each := func(tag, command string, times int) {
+		var text strings.Builder
+		for i := range times {
+			fmt.Fprintf(&text, "C: %s%d %s m%d\nS~ %s%d OK .*\n", tag, i, command, i, tag, i)
+		}
+		p.Play(t, text.String())
+	}
+	each("c", "CREATE", 199)
+	p.Play(t, "C: x CREATE one.more\nS~ x NO \\[LIMIT\\] .*\nC: y RENAME m1 one.more\nS~ y NO \\[LIMIT\\] .*\n")
+	each("s", "SUBSCRIBE", 1000)
+	p.Play(t, "C: x SUBSCRIBE one.more\nS~ x NO \\[LIMIT\\] .*\n")
+	p.Play(t, "C\\ z SETMETADATA INBOX (/private/devicetoken {3+}\\r\\na\\x01b)\\r\\n\nS~ z NO \\[CANNOT\\] .*\nC: n NOOP\nS~ n OK .*\n")
+}
+
+// A pattern may be as long as a line. Its length must not multiply the work:
+// what is left of it is as long as the name, about.
+func TestLongPatternsAreCheap(t *testing.T) {
+	name := strings.Repeat("ab.", 80) + "ab"
+	for pattern, want := range map[string]bool{
+		strings.Repeat("*", 60000):         true,
+		strings.Repeat("%*", 30000):        true,
+		strings.Repeat("%", 60000):         false,
+		"%*%a*":                            true,
+		"%%a%%":                            false,
+		strings.Repeat("*a", 30000):        false,
+		strings.Repeat("a*b%.", 80) + "%%": true,
+		strings.Repeat("ab%", 30000):       false,
+	} {
+		if got := matches(pattern, name); got != want {
+			t.Errorf("%.20s...: %v", pattern, got)
+		}
+		short, ok := squeeze(pattern, len(name))
+		if ok && len(short) > 2*len(name)+1 {
+			t.Errorf("%.20s... has %d octets left", pattern, len(short))
+		}
+	}
+}
+
+func TestInboxInAnyCaseFitsAnyPattern(t *testing.T) {
+	for pattern, want := range map[string]bool{"iNbOx": true, "iNb*": true, "%x": true, "in%y": false, "inboxes": false} {
+		if got := matches(pattern, "INBOX"); got != want {
+			t.Errorf("%q: %v", pattern, got)
+		}
+	}
+	if matches("X", "x") {
+		t.Error("other names have a case")
+	}
+}
+
+// Each key that looks at a header costs, not only those that look at bodies.
+func TestSearchesReadOnlySoMuchOfHeaders(t *testing.T) {
+	left := int64(25)
+	text := &searchText{body: messageBody{head: make([]byte, 10)}, left: &left}
+	key := &wire.SearchKey{Op: wire.SearchHeader, Field: "From", Text: "x"}
+	for i, want := range []error{nil, nil, errCostly} {
+		if text.holds(key); text.err != want {
+			t.Errorf("look %d: %v, want %v", i+1, text.err, want)
+		}
+	}
+}
