@@ -5,13 +5,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"barid/smtp"
 	"barid/storage"
-	"barid/storage/maildir"
-	"barid/storage/metadata"
 )
 
 const (
@@ -74,37 +71,6 @@ func (c *commit) builder(addr smtp.Address) *builder {
 		c.builders[a] = newBuilder(a, a.next)
 	}
 	return c.builders[a]
-}
-
-// findMailbox finds a mailbox by what a caller calls it.
-func findMailbox(st *accountState, name string) (*boxState, error) {
-	name, err := mailboxName(name)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", storage.ErrNoMailbox, err)
-	}
-	if bs := st.find(name); bs != nil {
-		return bs, nil
-	}
-	return nil, storage.ErrNoMailbox
-}
-
-// mailboxName gives the one spelling of a mailbox name, or ErrMailboxName
-// when no mailbox can have it.
-func mailboxName(name string) (string, error) {
-	first, rest, deep := strings.Cut(name, ".")
-	if strings.EqualFold(first, storage.InboxName) {
-		name = storage.InboxName
-		if deep {
-			name += "." + rest
-		}
-	}
-	if strings.ContainsAny(name, "*%") {
-		return "", fmt.Errorf("%w: has a wildcard", storage.ErrMailboxName)
-	}
-	if _, err := maildir.FolderPath(name); err != nil {
-		return "", err
-	}
-	return name, nil
 }
 
 // take puts content into a mailbox.
@@ -248,179 +214,6 @@ func (c *commit) transfer(b *builder, from, to *boxState, list []changed) {
 		kind: changeCopy, box: from.view.Name, to: to.view.Name,
 		uid: to.view.UIDNext, modseq: to.view.HighestModSeq + 1, list: list,
 	})
-}
-
-func (c *commit) setEntry(b *builder, op storage.SetEntry) error {
-	name := strings.ToLower(op.Name)
-	mailbox := op.Mailbox
-	if mailbox != "" {
-		bs, err := findMailbox(b.st, mailbox)
-		if err != nil {
-			return err
-		}
-		mailbox = bs.view.Name
-	}
-	if !strings.HasPrefix(name, "/private/") || len(name) > metadata.MaxNameSize || strings.ContainsFunc(name, notInEntry) {
-		return storage.ErrEntry
-	}
-	if name == deviceToken && op.Value == nil {
-		return nil
-	}
-	// What the state would come to decides whether it may.
-	meta := cloneMetadata(b.st.meta)
-	var err error
-	if name == deviceToken {
-		mailbox, err = "", meta.AddToken(string(op.Value), c.s.cfg.Now())
-	} else {
-		err = meta.Set(mailbox, name, op.Value)
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", storage.ErrEntry, err)
-	}
-	c.change(b, change{
-		kind: changeEntry, box: mailbox, text: name, value: slices.Clone(op.Value), remove: op.Value == nil, at: c.s.cfg.Now().Unix(),
-	})
-	return nil
-}
-
-func notInEntry(r rune) bool { return r <= ' ' || r >= 0x7f || r == '*' || r == '%' }
-
-// createMailbox makes a mailbox and those above it that are missing.
-func (c *commit) createMailbox(b *builder, name string, out *storage.Outcome) error {
-	name, err := mailboxName(name)
-	if err != nil {
-		return err
-	}
-	if b.st.find(name) != nil {
-		return storage.ErrMailboxExists
-	}
-	var missing []string
-	for i := range len(name) + 1 {
-		if i < len(name) && name[i] != '.' {
-			continue
-		}
-		if b.st.find(name[:i]) == nil {
-			missing = append(missing, name[:i])
-		}
-	}
-	if len(b.st.boxes)+len(missing) > maxMailboxes {
-		return fmt.Errorf("account has all the mailboxes it can: %w", storage.ErrFull)
-	}
-	if slices.ContainsFunc(missing, func(n string) bool { return slices.Contains(b.dropped, n) }) {
-		return fmt.Errorf("a mailbox of that name goes in the same batch: %w", storage.ErrMailboxExists)
-	}
-	for _, n := range missing {
-		out.UIDValidity = c.s.nextValidity()
-		c.change(b, change{kind: changeMakeBox, box: n, validity: out.UIDValidity})
-	}
-	return nil
-}
-
-func (c *commit) deleteMailbox(b *builder, name string) error {
-	if name, err := mailboxName(name); err == nil && name == storage.InboxName {
-		return fmt.Errorf("%w: INBOX stays", storage.ErrMailboxName)
-	}
-	bs, err := findMailbox(b.st, name)
-	if err != nil {
-		return err
-	}
-	c.change(b, change{kind: changeDropBox, box: bs.view.Name})
-	return nil
-}
-
-// renameMailbox makes the new mailboxes, moves the messages, and removes the
-// old ones; so no directory ever changes its name.
-func (c *commit) renameMailbox(b *builder, op storage.RenameMailbox, out *storage.Outcome) error {
-	to, err := mailboxName(op.To)
-	if err != nil {
-		return err
-	}
-	from, err := findMailbox(b.st, op.From)
-	if err != nil {
-		return err
-	}
-	old := from.view.Name
-	if to == old || b.st.find(to) != nil {
-		return storage.ErrMailboxExists
-	}
-	if strings.HasPrefix(to, old+".") && old != storage.InboxName {
-		return fmt.Errorf("%w: it would lie below itself", storage.ErrMailboxName)
-	}
-	// The names as they are now; creating may list more.
-	var below []string
-	for _, bs := range b.st.boxes {
-		if rest, ok := strings.CutPrefix(bs.view.Name, old+"."); ok && old != storage.InboxName {
-			if _, err := mailboxName(to + "." + rest); err != nil {
-				return err
-			}
-			if b.st.find(to+"."+rest) != nil {
-				return storage.ErrMailboxExists
-			}
-			below = append(below, rest)
-		}
-	}
-	if len(b.st.boxes)+1+len(below)+strings.Count(to, ".") > maxMailboxes {
-		return fmt.Errorf("account has all the mailboxes it can: %w", storage.ErrFull)
-	}
-	if err := c.createMailbox(b, to, out); err != nil {
-		return err
-	}
-	c.empty(b, old, to)
-	for _, rest := range below {
-		if err := c.createMailbox(b, to+"."+rest, new(storage.Outcome)); err != nil {
-			return err
-		}
-		c.empty(b, old+"."+rest, to+"."+rest)
-	}
-	return nil
-}
-
-// empty moves all of a mailbox into a new one, which gets its entries, and
-// removes it, if it is not INBOX.
-func (c *commit) empty(b *builder, old, to string) {
-	from := b.st.find(old)
-	var list []changed
-	for i := range from.view.Messages {
-		m := &from.view.Messages[i]
-		list = append(list, changed{m.UID, m.Flags, m.Received.Unix(), m.Size})
-	}
-	if len(list) > 0 {
-		c.transfer(b, from, b.st.find(to), list)
-		if old == storage.InboxName {
-			c.remove(b, b.st.find(old), list)
-		}
-	}
-	if old == storage.InboxName {
-		return
-	}
-	if b.st.meta != nil {
-		for _, e := range b.st.meta.Entries(old) {
-			c.change(b, change{kind: changeEntry, box: to, text: e.Name, value: e.Value, at: c.s.cfg.Now().Unix()})
-		}
-	}
-	c.change(b, change{kind: changeDropBox, box: old})
-}
-
-func (c *commit) subscribe(b *builder, op storage.Subscribe) error {
-	name, err := mailboxName(op.Name)
-	if err != nil {
-		return err
-	}
-	if !op.Remove && len(b.st.subs) >= maxSubscriptions {
-		return fmt.Errorf("account has all the subscriptions it can: %w", storage.ErrFull)
-	}
-	if _, have := slices.BinarySearch(b.st.subs, name); have == op.Remove {
-		c.change(b, change{kind: changeSubscribe, text: name, remove: op.Remove})
-	}
-	return nil
-}
-
-func (c *commit) setPassword(b *builder, hash string) error {
-	if hash == "" {
-		return fmt.Errorf("set password: %w", errBadPassword)
-	}
-	c.change(b, change{kind: changePassword, text: hash, old: b.a.pw.known()})
-	return nil
 }
 
 // ascending gives UIDs in order and each once; almost always they are so

@@ -1,0 +1,153 @@
+package local
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"strings"
+
+	"barid/storage"
+	"barid/storage/maildir"
+)
+
+// uidGap is how far UIDNEXT of a mailbox without snapshot lies above the
+// UIDs seen: those that were expunged left no trace.
+const uidGap = 1 << 20
+
+// withoutSnapshot makes a mailbox from its files alone, or with the help of
+// the dovecot-uidlist that an adopted relay has.
+func (l *loading) withoutSnapshot(name string, dir maildir.Dir, names []string, listed map[string]maildir.File) error {
+	if r := l.a.replay; r != nil {
+		r.listed[name] = listed
+		r.bare[name] = names
+		return nil
+	}
+	bs := &boxState{id: &box{}, view: storage.View{Name: name, UIDNext: 1}}
+	l.st.boxes = append(l.st.boxes, bs)
+	return l.rebuild(bs, dir, names, listed)
+}
+
+// plan is what can be known of a mailbox without snapshot.
+type plan struct {
+	uids     map[string]storage.UID // by base
+	validity storage.UIDValidity    // zero: nobody knows what it was
+	next     storage.UID
+}
+
+// plan reads the dovecot-uidlist, or else the UIDs in file names.
+func (l *loading) plan(dir maildir.Dir, names []string, listed map[string]maildir.File) (plan, error) {
+	p := plan{uids: map[string]storage.UID{}, next: 1}
+	if slices.Contains(names, maildir.UIDListName) {
+		text, err := l.s.readFile(dir.Path()+"/"+maildir.UIDListName, maxSnapshot)
+		if err != nil {
+			return p, err
+		}
+		list, err := maildir.ReadUIDList(bytes.NewReader(text))
+		if err == nil {
+			p.validity, p.next = storage.UIDValidity(list.UIDValidity), max(1, storage.UID(list.UIDNext))
+			for _, e := range list.Entries {
+				if n, ok := maildir.ParseName(e.Name); ok {
+					p.uids[n.Base] = storage.UID(e.UID)
+				}
+			}
+		} else {
+			l.s.log.Warn("dovecot-uidlist is not readable", "part", "storage", "account", l.a.addr, "error", err)
+		}
+	}
+	if p.validity == 0 {
+		p.next = l.uidsFromNames(listed, p.uids)
+	}
+	l.s.raiseValidity(p.validity)
+	return p, nil
+}
+
+// rebuild gives an empty mailbox without snapshot its messages.
+func (l *loading) rebuild(bs *boxState, dir maildir.Dir, names []string, listed map[string]maildir.File) error {
+	p, err := l.plan(dir, names, listed)
+	if err != nil {
+		return err
+	}
+	lost := p.validity == 0
+	if lost {
+		p.validity = l.s.nextValidity()
+		if len(listed) > 0 {
+			p.next += uidGap
+		}
+	}
+	modseq := l.newModSeq(bs)
+	rebuilt := change{kind: changeRebuilt, box: bs.view.Name, validity: p.validity, uid: 1, modseq: modseq}
+	l.changes = append(l.changes, rebuilt)
+	for _, f := range byUID(listed, p.uids) {
+		n, _ := maildir.ParseName(f.Name)
+		modseq++
+		l.adoptFile(bs, f, p.uids[n.Base], modseq)
+		delete(listed, n.Base)
+	}
+	rebuilt.uid, rebuilt.modseq = p.next, modseq
+	l.changes = append(l.changes, rebuilt)
+	// What has no UID yet comes after all that has one.
+	rest := &boxState{view: bs.view}
+	rest.view.UIDNext, rest.view.HighestModSeq = p.next, modseq
+	if lost {
+		rest.view.UIDNext = 1 // of no file can be said that it was expunged
+	}
+	l.adopt(rest, listed)
+	return nil
+}
+
+// newModSeq gives a ModSeq higher than any that a mailbox can have had
+// before its snapshot was lost: counting never gets near the clock.
+func (l *loading) newModSeq(bs *boxState) storage.ModSeq {
+	return max(bs.view.HighestModSeq+1, storage.ModSeq(max(l.s.cfg.Now().Unix(), 0))<<16)
+}
+
+// uidsFromNames finds the UIDs that our own file names have, and gives the
+// one after the highest.
+func (l *loading) uidsFromNames(listed map[string]maildir.File, uids map[string]storage.UID) storage.UID {
+	taken := map[storage.UID]bool{}
+	next := storage.UID(1)
+	for base, f := range listed {
+		n, _ := maildir.ParseName(f.Name)
+		uid := storage.UID(n.UID)
+		if !ourBase(base) || uid == 0 || taken[uid] || uid >= 1<<31 {
+			continue
+		}
+		taken[uid] = true
+		uids[base] = uid
+		next = max(next, uid+1)
+	}
+	if len(listed) > 0 {
+		l.s.log.Warn("a mailbox is made anew from its files", "part", "storage", "account", l.a.addr, "messages", len(listed))
+	}
+	return next
+}
+
+// byUID gives the files that have a UID, ascending.
+func byUID(listed map[string]maildir.File, uids map[string]storage.UID) []maildir.File {
+	var files []maildir.File
+	for base, f := range listed {
+		if uids[base] != 0 {
+			files = append(files, f)
+		}
+	}
+	uid := func(f maildir.File) storage.UID {
+		n, _ := maildir.ParseName(f.Name)
+		return uids[n.Base]
+	}
+	slices.SortFunc(files, func(x, y maildir.File) int { return int(int64(uid(x)) - int64(uid(y))) })
+	return files
+}
+
+// ourBase tells whether we made a base name (maildir.NewBase).
+func ourBase(base string) bool { return strings.HasSuffix(base, ".barid") }
+
+// seqOf reads the record's number in a base name of ours.
+func seqOf(base string) (uint64, bool) {
+	_, rest, ok := strings.Cut(base, ".Q")
+	if !ok || !ourBase(base) {
+		return 0, false
+	}
+	digits, _, _ := strings.Cut(rest, "N")
+	seq, err := strconv.ParseUint(digits, 10, 64)
+	return seq, err == nil
+}

@@ -1,0 +1,315 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"barid/storage"
+	"barid/storage/maildir"
+)
+
+type jobKind int
+
+const (
+	jobSettle  jobKind = iota // give an item its file
+	jobUnlink                 // an item was expunged
+	jobDropBox                // a mailbox is gone
+	jobWipe                   // the account is gone
+	jobAccount                // the account's directory and password file
+	jobRemove                 // a file that is nobody's
+)
+
+// job is something to be done on disk after its record is durable.
+type job struct {
+	kind jobKind
+	a    *account
+	box  string
+	msg  storage.Message
+	it   *item
+	file maildir.File // of jobRemove
+	due  time.Time    // of jobSettle
+}
+
+// settler brings the files of mailboxes after the journal. Jobs of an account
+// are done in the order of its records; only jobSettle waits for its time,
+// which is well, as an item that died meanwhile is passed over.
+type settler struct {
+	s       *Store
+	wake    chan struct{} // capacity one
+	quit    chan struct{}
+	quitted sync.Once
+	running sync.WaitGroup
+
+	mu       sync.Mutex // guards the fields below
+	urgent   []job
+	fresh    []job         // jobSettle, the oldest first
+	progress chan struct{} // closed and made anew when there may be room
+	tooLong  bool          // the journal wants a checkpoint
+
+	last  time.Time // of the last checkpoint; the settler's own
+	swept time.Time
+}
+
+func newSettler(s *Store) *settler {
+	return &settler{s: s, wake: make(chan struct{}, 1), quit: make(chan struct{}), progress: make(chan struct{})}
+}
+
+// take takes jobs of one account.
+func (r *settler) take(a *account, jobs []job) {
+	if len(jobs) == 0 {
+		return
+	}
+	due := r.s.cfg.Now().Add(r.s.cfg.SettleAfter)
+	r.mu.Lock()
+	hurry := false
+	for _, j := range jobs {
+		j.a, j.due = a, due
+		if j.kind == jobSettle {
+			if j.it.loc.Load()&locSettled == 0 {
+				hurry = hurry || len(r.fresh) == 0
+				r.fresh = append(r.fresh, j)
+			}
+		} else {
+			hurry = true
+			r.urgent = append(r.urgent, j)
+		}
+	}
+	r.mu.Unlock()
+	if hurry || r.s.fresh.Load() > r.s.cfg.FreshBytes {
+		r.ring()
+	}
+}
+
+func (r *settler) ring() {
+	select {
+	case r.wake <- struct{}{}:
+	default: // already awake
+	}
+}
+
+// look tells the settler how long the journal is.
+func (r *settler) look(size int64) {
+	if size < r.s.cfg.CheckpointBytes {
+		return
+	}
+	r.mu.Lock()
+	r.tooLong = true
+	r.mu.Unlock()
+	r.ring()
+}
+
+func (r *settler) start() {
+	r.last, r.swept = r.s.cfg.Now(), r.s.cfg.Now()
+	r.running.Go(r.run)
+}
+
+func (r *settler) stop() {
+	r.quitted.Do(func() { close(r.quit) })
+	r.running.Wait()
+}
+
+// run works until stop.
+func (r *settler) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.quit:
+			return
+		case <-r.wake:
+		case <-timer.C:
+		}
+		r.s.disk.Lock()
+		err := r.round()
+		r.s.disk.Unlock()
+		if err != nil && !r.s.readOnly.Load() {
+			r.s.log.Error("mail cannot be settled, it stays in the journal", "part", "storage", "error", err)
+		}
+		r.upkeep()
+		r.announce()
+		r.mu.Lock()
+		wait := r.pause(err != nil)
+		r.mu.Unlock()
+		timer.Reset(wait)
+	}
+}
+
+// announce wakes those that wait for room.
+func (r *settler) announce() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.progress)
+	r.progress = make(chan struct{})
+}
+
+// pause tells how long there is nothing to do. The lock is held.
+func (r *settler) pause(failed bool) time.Duration {
+	if failed {
+		return 5 * time.Second
+	}
+	wait := r.s.cfg.Idle / 2
+	if len(r.fresh) > 0 {
+		wait = min(wait, r.fresh[0].due.Sub(r.s.cfg.Now()))
+	}
+	if len(r.urgent) > 0 {
+		wait = 0
+	}
+	return max(wait, 0)
+}
+
+// maxFailures is how many items may fail in one round before it ends: one
+// broken directory must not hold up all others, a broken disk should.
+const maxFailures = 16
+
+// round does what is due. Store.disk is held.
+func (r *settler) round() error {
+	failed := r.doUrgent()
+	var again []job
+	for len(again) < maxFailures && !r.s.readOnly.Load() {
+		j, ok := r.nextFresh()
+		if !ok {
+			break
+		}
+		if err := r.s.settle(&j); err != nil {
+			failed = errors.Join(failed, err)
+			again = append(again, j)
+		}
+	}
+	r.putBack(again)
+	if r.s.readOnly.Load() {
+		return storage.ErrReadOnly
+	}
+	return failed
+}
+
+// nextFresh takes the oldest item that is due, or must go for want of memory.
+func (r *settler) nextFresh() (job, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.fresh) == 0 {
+		return job{}, false
+	}
+	j := r.fresh[0]
+	if r.s.cfg.Now().Before(j.due) && r.s.fresh.Load() <= r.s.cfg.FreshBytes && j.it.loc.Load()&locDead == 0 {
+		return job{}, false
+	}
+	r.fresh[0] = job{}
+	if r.fresh = r.fresh[1:]; len(r.fresh) == 0 {
+		r.fresh = nil
+	}
+	return j, true
+}
+
+func (r *settler) putBack(jobs []job) {
+	if len(jobs) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fresh = append(jobs, r.fresh...)
+}
+
+// doUrgent does the urgent jobs, those of an account in order: what fails is
+// kept, with all that comes after it for the account.
+func (r *settler) doUrgent() error {
+	r.mu.Lock()
+	jobs := r.urgent
+	r.urgent = nil
+	r.mu.Unlock()
+	var failed error
+	var again []job
+	waits := map[*account]bool{}
+	for _, j := range jobs {
+		if r.s.readOnly.Load() { // the files may not be what they seem
+			failed = storage.ErrReadOnly
+			waits[j.a] = true
+		}
+		if !waits[j.a] {
+			if err := r.s.do(&j); err == nil {
+				continue
+			} else if len(waits) < maxFailures {
+				failed = errors.Join(failed, err)
+			}
+			waits[j.a] = true
+		}
+		again = append(again, j)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.urgent = append(again, r.urgent...)
+	return failed
+}
+
+// settleAll settles whatever waits, due or not. Store.disk is held.
+func (r *settler) settleAll() error {
+	if err := r.doUrgent(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	jobs := r.fresh
+	r.fresh = nil
+	r.mu.Unlock()
+	for i := range jobs {
+		if err := r.s.settle(&jobs[i]); err != nil {
+			r.mu.Lock()
+			r.fresh = append(jobs[i:], r.fresh...)
+			r.mu.Unlock()
+			return err
+		}
+	}
+	return nil
+}
+
+// upkeep makes checkpoints and forgets idle accounts.
+func (r *settler) upkeep() {
+	now := r.s.cfg.Now()
+	r.mu.Lock()
+	want := r.tooLong
+	r.tooLong = false
+	r.mu.Unlock()
+	if now.Sub(r.last) >= r.s.cfg.CheckpointEvery && r.s.anyDirty() {
+		want = true
+	}
+	if want && !r.s.readOnly.Load() {
+		r.last = now
+		if err := r.s.checkpoint(); err != nil {
+			r.s.log.Error("checkpoint failed, the journal is kept", "part", "storage", "error", err)
+		}
+	}
+	if now.Sub(r.swept) >= r.s.cfg.Idle/2 {
+		r.swept = now
+		r.s.sweep(r.s.cfg.Idle)
+	}
+}
+
+func (s *Store) anyDirty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.dirty) > 0
+}
+
+// waitBelow waits, for some seconds at most, until less content than limit
+// waits for its file: storage.ErrFull when it does not get there.
+func (r *settler) waitBelow(ctx context.Context, limit int64) error {
+	timer := time.NewTimer(5 * time.Second)
+	defer timer.Stop()
+	for {
+		r.mu.Lock()
+		progress := r.progress
+		r.mu.Unlock()
+		if r.s.fresh.Load() <= limit {
+			return nil
+		}
+		r.ring()
+		select {
+		case <-progress:
+		case <-timer.C:
+			return fmt.Errorf("too much mail waits for the disk: %w", storage.ErrFull)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

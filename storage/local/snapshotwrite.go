@@ -1,0 +1,74 @@
+package local
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+
+	"barid/storage"
+	"barid/storage/maildir"
+)
+
+func (cp *checkpoint) box(a *account, bs *boxState) error {
+	if a.now.Load().of(bs.id) == nil {
+		return nil // gone by a later record, and its directory perhaps too
+	}
+	if err := cp.s.makeDir(a, bs.view.Name); err != nil {
+		return err
+	}
+	for i := range bs.items {
+		j := job{kind: jobSettle, a: a, box: bs.view.Name, msg: bs.view.Messages[i], it: bs.items[i]}
+		if err := cp.s.settle(&j); err != nil {
+			return err
+		}
+		if err := cp.s.rename(&j); err != nil {
+			return err
+		}
+	}
+	dir := cp.s.dir(a, bs.view.Name)
+	sn := snapshotOf(bs, cp.seq)
+	sn.changed = cp.s.dirTimes(dir)
+	if err := cp.write(dir.Path()+"/"+snapshotName, func(w io.Writer) error {
+		_, err := w.Write(sn.encode())
+		return err
+	}); err != nil {
+		return err
+	}
+	list := uidListOf(bs)
+	return cp.write(dir.Path()+"/"+maildir.UIDListName, list.Write)
+}
+
+// rename gives a file the name that tells its message's flags.
+func (s *Store) rename(j *job) error {
+	loc := j.it.loc.Load()
+	flags := j.msg.Flags & storage.SystemFlags
+	if loc&locSettled == 0 || loc&locDead != 0 || locFlags(loc) == flags {
+		return nil
+	}
+	want := locOf(loc&locCur != 0, flags) | locSettled
+	fromSub, fromName := j.it.fileName(&j.msg, loc)
+	sub, name := j.it.fileName(&j.msg, want)
+	err := s.dir(j.a, j.box).Move(fromSub, fromName, sub, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.log.Error("a message has lost its file", "part", "storage", "account", j.a.addr, "uid", uint32(j.msg.UID))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	j.it.loc.Store(want)
+	return nil
+}
+
+// uidListOf gives the mailbox as Dovecot reads it.
+func uidListOf(bs *boxState) *maildir.UIDList {
+	l := &maildir.UIDList{UIDValidity: uint32(bs.view.UIDValidity), UIDNext: uint32(bs.view.UIDNext)}
+	l.Entries = make([]maildir.UIDEntry, 0, len(bs.items))
+	for i, it := range bs.items {
+		m := &bs.view.Messages[i]
+		_, name := it.fileName(m, it.loc.Load())
+		n, _ := maildir.ParseName(name)
+		l.Entries = append(l.Entries, maildir.UIDEntry{UID: uint32(m.UID), Name: n.Stem()})
+	}
+	return l
+}
