@@ -3,11 +3,15 @@ package submit
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"barid/smtp"
+	"barid/smtp/filter"
+	"barid/smtp/header"
 	"barid/smtp/notify"
 	"barid/storage"
 )
@@ -25,14 +29,36 @@ func (s *session) Data(ctx context.Context, content io.Reader) (*smtp.Reply, err
 		return nil, storeReply("write a draft", err)
 	}
 	author := newFromJudge(s.from)
-	judges := judges{author}
-	if err := judges.copy(draft, content); err != nil {
+	judges := judges{author, cipherJudge{filter.New(filter.Outgoing, s.recipients...), s.srv}}
+	editor := header.NewEditor(draft, s.srv.edit())
+	if err := judges.copy(editor, content); err != nil {
 		return nil, err
 	}
 	if r := judges.verdict(); r != nil {
 		return nil, r
 	}
+	if err := editor.Close(); err != nil {
+		return nil, storeReply("write a draft", err)
+	}
 	return s.deliver(ctx, draft, author.head.Raw())
+}
+
+// edit says how the header of a submitted message leaves us: without what
+// tells of the client or could pass for the word of a server, with the
+// Subject that every message has, and with the fields that each must have
+// (RFC 6409 section 8).
+func (s *Server) edit() header.Edit {
+	return header.Edit{
+		Remove: []string{
+			"Received", "X-Originating-IP", "X-Mailer", "User-Agent",
+			"Return-Path", "DKIM-Signature", "Authentication-Results",
+		},
+		Replace: []string{"Subject: [...]"},
+		Missing: []header.Field{
+			{Name: "Date", Value: s.cfg.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 -0700")},
+			{Name: "Message-ID", Value: "<" + strings.ToLower(rand.Text()) + "@" + strings.Trim(s.cfg.Domain, "[]") + ">"},
+		},
+	}
 }
 
 // deliver commits a good draft for every recipient at once. Those that fail

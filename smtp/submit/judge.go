@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"barid/smtp"
+	"barid/smtp/filter"
 	"barid/smtp/header"
 )
 
@@ -20,7 +21,8 @@ type judge interface {
 // one place through which all content goes.
 type judges []judge
 
-// copy moves content into the draft, past every judge.
+// copy moves content into the draft, past every judge. A header that the
+// draft's editor finds too big is for the judges to refuse, once all is read.
 func (js judges) copy(draft io.Writer, content io.Reader) error {
 	buf := make([]byte, 16<<10)
 	for {
@@ -28,7 +30,10 @@ func (js judges) copy(draft io.Writer, content io.Reader) error {
 		for _, j := range js {
 			j.Write(buf[:n])
 		}
-		if _, err := draft.Write(buf[:n]); err != nil {
+		switch _, err := draft.Write(buf[:n]); {
+		case errors.Is(err, header.ErrTooBig):
+			draft = io.Discard
+		case err != nil:
 			return storeReply("write a draft", err)
 		}
 		if err == io.EOF {
@@ -74,4 +79,29 @@ func (j *fromJudge) Verdict() *smtp.Reply {
 		return smtp.NewReply(500, "", "Invalid FROM <%s> for %s", author.Wire(), j.from.Wire())
 	}
 	return nil
+}
+
+// needEncryption refuses content in the clear; the behaviour specification
+// fixes code and words, which clients look for.
+var needEncryption = smtp.NewReply(523, "", "Encryption Needed: Invalid Unencrypted Mail")
+
+// cipherJudge demands that the content is encrypted, or one of the few
+// messages without which encryption cannot begin.
+type cipherJudge struct {
+	*filter.Walk
+	srv *Server
+}
+
+func (j cipherJudge) Verdict() *smtp.Reply {
+	v := j.Walk.Verdict()
+	if v.Kind == filter.Encrypted {
+		j.srv.encrypted.Inc()
+	} else {
+		j.srv.unencrypted.Inc()
+	}
+	if v.Pass() {
+		return nil
+	}
+	j.srv.rejected.WithLabelValues(v.Why.String()).Inc()
+	return needEncryption
 }

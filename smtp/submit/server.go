@@ -48,8 +48,11 @@ type Server struct {
 	wire  *wire.Server
 	clear *wire.Server
 
+	log *slog.Logger
+
 	delivered, quotaExceeded, notified, unnotified prometheus.Counter
-	log                                            *slog.Logger
+	encrypted, unencrypted                         prometheus.Counter
+	rejected                                       *prometheus.CounterVec // by rule
 }
 
 // New makes a Server.
@@ -73,6 +76,9 @@ func New(cfg Config) *Server {
 		quotaExceeded: cfg.Metrics.Counter("quota_exceeded", "Messages that a full mailbox did not take."),
 		notified:      cfg.Metrics.Counter("notifications", "Delivery status notifications saved."),
 		unnotified:    cfg.Metrics.Counter("notifications_lost", "Delivery status notifications that their own recipient could not take."),
+		encrypted:     cfg.Metrics.Counter("outgoing_encrypted_mail_count", "Submitted messages that are encrypted."),
+		unencrypted:   cfg.Metrics.Counter("outgoing_unencrypted_mail_count", "Submitted messages that are not."),
+		rejected:      cfg.Metrics.Counters("rejected_unencrypted_mail_count", "Messages refused because they are not encrypted, by the rule they broke.", "rule"),
 		log:           cfg.Logger.With("part", "submit"),
 	}
 	w := wire.Config{

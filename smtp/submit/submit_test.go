@@ -108,17 +108,36 @@ func certificate() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// letter is content from alice, as a transcript sends it, up to the end of DATA.
-const letter = "C: From: <alice@relay.test>\nC: Subject: [...]\nC: \nC: hello\nC: .\n"
+// cipher is all of an encrypted message but its From: fields and body, as a
+// transcript sends it, up to the end of DATA.
+const cipher = "C: Subject: [...]\nC: Date: Sat, 21 Nov 2026 01:58:47 +0000\nC: Message-ID: <1@localhost>\n" +
+	"C: Content-Type: multipart/encrypted; boundary=b\nC: \nC: --b\nC: Content-Type: application/pgp-encrypted\nC: \nC: Version: 1\n" +
+	"C: --b\nC: Content-Type: application/octet-stream\nC: \n" + armored + "C: --b--\nC: .\n"
 
-// stored is what becomes of it.
-const stored = "Return-Path: <alice@relay.test>\r\nFrom: <alice@relay.test>\r\nSubject: [...]\r\n\r\nhello\r\n"
+// armored is one packet of encrypted data, version 1.
+const armored = "C: -----BEGIN PGP MESSAGE-----\nC: \nC: 0hQBAAAAAAAAAAAAAAAAAAAAAAAAAA==\nC: -----END PGP MESSAGE-----\n"
+
+// letter is such a message from alice.
+const letter = "C: From: <alice@relay.test>\n" + cipher
+
+// stored is what becomes of the lines of a transcript.
+func stored(lines string) string {
+	text := "Return-Path: <alice@relay.test>\r\n"
+	for line := range strings.Lines(lines) {
+		line = strings.TrimSuffix(strings.TrimPrefix(line, "C: "), "\n")
+		if line == "." {
+			break
+		}
+		text += line + "\r\n"
+	}
+	return text
+}
 
 func TestAMessageGoesFromLoginToInbox(t *testing.T) {
 	r := newRig(t, nil)
 	r.play(t, "Alice@relay.test", "C: MAIL FROM:<alice@relay.test> BODY=8BITMIME\nS~ 250 .*\nC: RCPT TO:<bob@relay.test>\nS~ 250 .*\nC: DATA\nS~ 354 .*\n"+
 		letter+"S: 250 2.0.0 OK\nC: QUIT\nS~ 221 .*\nS--\n")
-	if got := r.store.mail("bob@relay.test"); len(got) != 1 || got[0] != stored {
+	if got := r.store.mail("bob@relay.test"); len(got) != 1 || got[0] != stored(letter) {
 		t.Fatalf("bob has %q", got)
 	}
 	values, err := r.cfg.Metrics.Values()

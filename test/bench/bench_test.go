@@ -3,91 +3,10 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/base64"
-	"io"
-	"mime"
-	"mime/multipart"
-	"net/mail"
 	"strings"
 	"testing"
 	"time"
 )
-
-// A generated message is one that a relay takes for what the core sends: its
-// parts, its packets, its size.
-func TestMessageIsShapedLikeTheCores(t *testing.T) {
-	w := newWriter("pair-1", "s00000001@relay.test")
-	id, content := w.next()
-	if again, _ := w.next(); again == id {
-		t.Fatal("two messages have one Message-ID")
-	}
-	if n := len(content); n < messageSize-200 || n > messageSize+200 {
-		t.Errorf("%d octets", n)
-	}
-	if bytes.Count(content, []byte("\n")) != bytes.Count(content, []byte("\r\n")) || !bytes.HasSuffix(content, []byte("\r\n")) ||
-		bytes.Contains(content, []byte("\n.")) {
-		t.Error("lines are not ready for DATA")
-	}
-	m, err := mail.ReadMessage(bytes.NewReader(content))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := m.Header.Get("Message-ID"); got != "<"+id+">" {
-		t.Errorf("Message-ID %q", got)
-	}
-	kind, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
-	if err != nil || kind != "multipart/encrypted" {
-		t.Fatalf("%q %v", kind, err)
-	}
-	parts := multipart.NewReader(m.Body, params["boundary"])
-	first, err := parts.NextPart()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if version, _ := io.ReadAll(first); !strings.Contains(string(version), "Version: 1") {
-		t.Errorf("first part %q", version)
-	}
-	second, err := parts.NextPart()
-	if err != nil {
-		t.Fatal(err)
-	}
-	armored, _ := io.ReadAll(second)
-	checkPackets(t, string(armored))
-	if _, err := parts.NextPart(); err != io.EOF {
-		t.Errorf("a third part: %v", err)
-	}
-}
-
-func checkPackets(t *testing.T, armored string) {
-	t.Helper()
-	text, ok := strings.CutPrefix(armored, "-----BEGIN PGP MESSAGE-----\r\n\r\n")
-	text, _, ok2 := strings.Cut(text, "\r\n=")
-	data, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(text, "\r\n", ""))
-	if !ok || !ok2 || err != nil {
-		t.Fatalf("armor: %v", err)
-	}
-	var tags []byte
-	for len(data) > 0 {
-		tag, n, head := data[0]&0x3f, int(data[1]), 2
-		if n >= 192 {
-			n, head = (n-192)<<8+int(data[2])+192, 3
-		}
-		if head+n > len(data) {
-			t.Fatalf("packet %d of %d octets, %d are left", tag, n, len(data))
-		}
-		tags = append(tags, tag)
-		data = data[head+n:]
-	}
-	if !bytes.Equal(tags, []byte{1, 1, 18}) {
-		t.Errorf("packets %v", tags)
-	}
-}
-
-func TestArmorChecksum(t *testing.T) {
-	if got := crc24([]byte("123456789")); got != 0x21cf02 {
-		t.Fatalf("%06x", got)
-	}
-}
 
 func TestQuantiles(t *testing.T) {
 	var all []time.Duration

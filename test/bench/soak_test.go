@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"barid/test/letter"
 )
 
 // The soak kills the relay again and again while mail is sent, read and
@@ -148,7 +150,7 @@ func sendAll(ctx context.Context, s *server, prefix string, n int, boxes []*ledg
 		return err
 	}
 	defer c.Close()
-	content := newWriter(prefix, c.from)
+	content := letter.New(prefix, c.from, letter.Size)
 	for i := 0; ; i++ {
 		targets := boxes
 		first := 0
@@ -160,7 +162,7 @@ func sendAll(ctx context.Context, s *server, prefix string, n int, boxes []*ledg
 		for j := range targets {
 			to = append(to, person('r', first+j).address)
 		}
-		id, message := content.next()
+		id, message := content.Next()
 		if err := c.send(to, message, nil); err != nil {
 			return err
 		}

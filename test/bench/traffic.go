@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"barid/test/letter"
 )
 
 // pair is one who sends and one who waits in IDLE.
@@ -15,12 +17,12 @@ type pair struct {
 	sender  *smtpClient
 	waiter  *imapClient
 	to      string
-	content *writer
+	content *letter.Writer
 }
 
 func newPair(ctx context.Context, s *server, n int) (*pair, error) {
 	from, to := person('s', n), person('r', n)
-	p := &pair{to: to.address, content: newWriter(fmt.Sprintf("pair-%d", n), from.address)}
+	p := &pair{to: to.address, content: letter.New(fmt.Sprintf("pair-%d", n), from.address, letter.Size)}
 	var err error
 	if p.waiter, err = dialIMAP(ctx, s.imap, to, coreHello()); err != nil {
 		return nil, err
@@ -52,7 +54,7 @@ func (p *pair) once() (time.Duration, error) {
 		_, err := p.waiter.exists()
 		arrived <- arrival{time.Now(), err}
 	}()
-	_, content := p.content.next()
+	_, content := p.content.Next()
 	var began time.Time
 	err := p.sender.send([]string{p.to}, content, func() { began = time.Now() })
 	if err != nil {
@@ -224,13 +226,13 @@ func pour(ctx context.Context, o options, recipients int, how string, rate, cpu 
 	defer cancel()
 	var delivered atomic.Int64
 	err = crowd(senders, func(i int) error {
-		content := newWriter(fmt.Sprintf("sender-%d", i), clients[i].from)
+		content := letter.New(fmt.Sprintf("sender-%d", i), clients[i].from, letter.Size)
 		to := make([]string, recipients)
 		for turn := i; ctx.Err() == nil; turn += senders {
 			for r := range to {
 				to[r] = person('r', (turn*recipients+r)%mailboxes).address
 			}
-			_, message := content.next()
+			_, message := content.Next()
 			if err := clients[i].send(to, message, nil); err != nil {
 				return err
 			}

@@ -6,13 +6,13 @@ import (
 	"io"
 	"net"
 	"net/smtp"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"barid/test/harness"
+	"barid/test/letter"
 )
 
 // imapFor connects without login. New messages are announced on the channel.
@@ -73,34 +73,10 @@ func smtpLogin(t testing.TB, r *harness.Relay, name string) *smtp.Client {
 	return c
 }
 
-// message is a small PGP/MIME message; the text is in the clear behind the
-// Subject, for tests to find.
-func message(from, id string) string {
-	return strings.ReplaceAll(fmt.Sprintf(`From: <%s>
-To: "hidden-recipients": ;
-Message-ID: <%s@localhost>
-Date: Sat, 21 Nov 2026 01:58:47 +0000
-Subject: [...]
-MIME-Version: 1.0
-Chat-Version: 1.0
-Content-Type: multipart/encrypted; protocol="application/pgp-encrypted";
-	boundary="b"
-
---b
-Content-Type: application/pgp-encrypted
-
-Version: 1
-
---b
-Content-Type: application/octet-stream
-
------BEGIN PGP MESSAGE-----
-
-wUcGABIBB0TSwwEHAgcCBw==
------END PGP MESSAGE-----
-
---b--
-`, from, id), "\n", "\r\n")
+// message is an encrypted message, and its Message-ID.
+func message(from, prefix string) (content, id string) {
+	id, octets := letter.New(prefix, from, letter.Size).Next()
+	return string(octets), "<" + id + ">"
 }
 
 // send does one transaction.

@@ -40,7 +40,7 @@ func TestAMessageReachesTheIdleClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	content := message(r.Address("alice0001"), "one")
+	content, _ := message(r.Address("alice0001"), "one")
 	if err := send(smtpLogin(t, r, "alice0001"), r.Address("alice0001"), []string{r.Address("bob000001")}, content); err != nil {
 		t.Fatal(err)
 	}
@@ -83,17 +83,18 @@ func TestOneLostRecipientSilencesNobody(t *testing.T) {
 	bob, _ := imapLogin(t, r, "bob000001")
 	carol, _ := imapLogin(t, r, "carol0001")
 	to := []string{r.Address("bob000001"), r.Address("nobody001"), r.Address("carol0001")}
-	if err := send(smtpLogin(t, r, "alice0001"), r.Address("alice0001"), to, message(r.Address("alice0001"), "three")); err != nil {
+	content, id := message(r.Address("alice0001"), "three")
+	if err := send(smtpLogin(t, r, "alice0001"), r.Address("alice0001"), to, content); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]*imapclient.Client{"bob": bob, "carol": carol} {
-		if got, _ := bodies(t, c); len(got) != 1 || !strings.Contains(got[0], "<three@localhost>") {
+		if got, _ := bodies(t, c); len(got) != 1 || !strings.Contains(got[0], id) {
 			t.Errorf("%s has %q", name, got)
 		}
 	}
 	got, _ := bodies(t, alice)
 	if len(got) != 1 || !strings.Contains(got[0], "MAILER-DAEMON@") || !strings.Contains(got[0], "nobody001@relay.test") ||
-		!strings.Contains(got[0], "Action: failed") || !strings.Contains(got[0], "<three@localhost>") {
+		!strings.Contains(got[0], "Action: failed") || !strings.Contains(got[0], id) {
 		t.Errorf("alice has %q", got)
 	}
 }
@@ -106,7 +107,8 @@ func TestNoGoodRecipientRefusesTheContent(t *testing.T) {
 	c := smtpLogin(t, r, "alice0001")
 	for to, want := range map[string]int{"nobody001@relay.test": 550, "somebody@example.test": 550} {
 		var reply *textproto.Error
-		err := send(c, r.Address("alice0001"), []string{to}, message(r.Address("alice0001"), "none"))
+		content, _ := message(r.Address("alice0001"), "none")
+		err := send(c, r.Address("alice0001"), []string{to}, content)
 		if !errors.As(err, &reply) || reply.Code != want || strings.HasPrefix(err.Error(), "RCPT") {
 			t.Errorf("%s: %v", to, err)
 		}
@@ -121,9 +123,12 @@ func TestNoGoodRecipientRefusesTheContent(t *testing.T) {
 func TestARestartLosesNothing(t *testing.T) {
 	r := harness.New(t, harness.Options{})
 	imapLogin(t, r, "bob000001")
+	var ids []string
 	for i := range 5 {
 		c := smtpLogin(t, r, "alice0001")
-		if err := send(c, r.Address("alice0001"), []string{r.Address("bob000001")}, message(r.Address("alice0001"), fmt.Sprint("m", i))); err != nil {
+		content, id := message(r.Address("alice0001"), fmt.Sprint("m", i))
+		ids = append(ids, id)
+		if err := send(c, r.Address("alice0001"), []string{r.Address("bob000001")}, content); err != nil {
 			t.Fatal(err)
 		}
 		r.Restart(t)
@@ -134,7 +139,7 @@ func TestARestartLosesNothing(t *testing.T) {
 		t.Fatalf("%d messages", len(got))
 	}
 	for i := range got {
-		if uids[i] != imap.UID(i+1) || !strings.Contains(got[i], fmt.Sprintf("<m%d@localhost>", i)) {
+		if uids[i] != imap.UID(i+1) || !strings.Contains(got[i], ids[i]) {
 			t.Errorf("message %d has UID %d: %q", i, uids[i], got[i])
 		}
 	}
@@ -145,7 +150,8 @@ func TestAShortLifeLeavesNoFile(t *testing.T) {
 	dir := t.TempDir()
 	r := harness.New(t, harness.Options{DataDir: dir})
 	bob, _ := imapLogin(t, r, "bob000001")
-	if err := send(smtpLogin(t, r, "alice0001"), r.Address("alice0001"), []string{r.Address("bob000001")}, message(r.Address("alice0001"), "brief")); err != nil {
+	content, _ := message(r.Address("alice0001"), "brief")
+	if err := send(smtpLogin(t, r, "alice0001"), r.Address("alice0001"), []string{r.Address("bob000001")}, content); err != nil {
 		t.Fatal(err)
 	}
 	_, uids := bodies(t, bob)

@@ -1,4 +1,8 @@
-package main
+// Package letter writes messages as the Delta Chat core 2.57 does: an outer
+// header that says nothing, PGP/MIME, two key packets and one of encrypted
+// data, armored. Only the lengths and versions of the packets mean something;
+// the rest is noise.
+package letter
 
 import (
 	"bytes"
@@ -7,26 +11,26 @@ import (
 	"math/rand/v2"
 )
 
-// messageSize is about what a generated message has in octets.
-const messageSize = 5000
+// Size is what a message of ordinary length has in octets, about.
+const Size = 5000
 
-// writer makes messages shaped like those of the Delta Chat core 2.57: an
-// outer header that says nothing, PGP/MIME, two key packets and one of
-// encrypted data, armored. Only the lengths and versions of the packets mean
-// something; the rest is noise, made once per writer. One goroutine uses it.
-type writer struct {
+// Writer makes messages of one author that differ in their Message-ID only.
+// One goroutine uses it.
+type Writer struct {
 	prefix string // of Message-IDs
 	count  int
 	head   []byte // around the Message-ID
 	tail   []byte
 }
 
-func newWriter(prefix, from string) *writer {
+// New makes a Writer. prefix begins every Message-ID, from is the author's
+// address; size is about what a message has in octets, 1500 to 8000.
+func New(prefix, from string, size int) *Writer {
 	seed := [32]byte{}
 	copy(seed[:], prefix)
 	noise := rand.NewChaCha8(seed)
 	const boundary = "18ea60f9a0668a22_2905d48448c923b1_9750db5426fd042d"
-	w := &writer{prefix: prefix}
+	w := &Writer{prefix: prefix}
 	w.head = fmt.Appendf(nil, "Content-Type: multipart/encrypted; protocol=\"application/pgp-encrypted\"; \r\n\tboundary=\"%s\"\r\n"+
 		"MIME-Version: 1.0\r\nFrom: <%s>\r\nTo: \"hidden-recipients\": ;\r\nSubject: [...]\r\n"+
 		"Date: Fri, 20 Nov 2026 21:15:44 +0000\r\n", boundary, from)
@@ -36,19 +40,19 @@ func newWriter(prefix, from string) *writer {
 		"Content-Type: application/octet-stream; charset=\"utf-8\"\r\nContent-Transfer-Encoding: 7bit\r\n\r\n", boundary, boundary)
 	// What is left after header and armor, at 3 octets in 4 characters and
 	// 66 octets a line.
-	data := (messageSize - len(w.head) - body.Len() - 300) * 64 / 66 * 3 / 4
+	data := (size - len(w.head) - body.Len() - 300) * 64 / 66 * 3 / 4
 	body.Write(armor(packets(noise, data)))
 	fmt.Fprintf(&body, "\r\n--%s--\r\n", boundary)
 	w.tail = body.Bytes()
 	return w
 }
 
-// next gives one more message, with a Message-ID of its own. It ends in CRLF,
-// has no line that begins with a dot, and is valid until the next call.
-func (w *writer) next() (messageID string, content []byte) {
+// Next gives one more message, with a Message-ID of its own. It ends in CRLF,
+// has no line that begins with a dot, and belongs to the caller.
+func (w *Writer) Next() (messageID string, content []byte) {
 	w.count++
 	messageID = fmt.Sprintf("%s-%d@localhost", w.prefix, w.count)
-	content = make([]byte, 0, messageSize+500)
+	content = make([]byte, 0, len(w.head)+len(w.tail)+100)
 	content = append(content, w.head...)
 	content = fmt.Appendf(content, "Message-ID: <%s>\r\n", messageID)
 	return messageID, append(content, w.tail...)
