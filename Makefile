@@ -82,7 +82,7 @@ bench: build ## Measure, and compare with the recorded run (BENCH="-quick" and o
 	bin/bench -barid bin/barid $(BENCH)
 
 soak: build ## Kill the relay SOAK times under load (default 10), and look that nothing was lost
-	BARID_SOAK=$(SOAK) BARID_BINARY=$(CURDIR)/bin/barid go test -count=1 -timeout 60m -v -run '^TestSoak' ./test/bench
+	BARID_SOAK=$(SOAK) BARID_BINARY="$(CURDIR)/bin/barid" go test -count=1 -timeout 60m -v -run '^TestSoak' ./test/bench
 
 lint: $(STATICCHECK) ## Check format, go vet and staticcheck
 	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path '*/node_modules/*' -not -path './bin/*')); \
@@ -93,7 +93,7 @@ lint: $(STATICCHECK) ## Check format, go vet and staticcheck
 # Under a name with its version, so that a new one is fetched when this file
 # asks for it.
 $(STATICCHECK):
-	GOBIN=$(CURDIR)/bin/tools go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+	GOBIN="$(CURDIR)/bin/tools" go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
 	mv bin/tools/staticcheck $@
 
 cover: core ## Test, and show how much of the code was run (bin/cover.html)
