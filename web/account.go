@@ -70,7 +70,7 @@ func (s *site) serveNew(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	if r.Method != http.MethodPost && !s.cfg.SelfSigned {
+	if r.Method != http.MethodPost && !s.cfg.SelfSigned && !s.cfg.Closed {
 		redirect(w, accountLink(s.cfg.Domain))
 		return
 	}
@@ -95,9 +95,15 @@ func (s *site) serveNewPage(w http.ResponseWriter, r *http.Request) {
 	s.pages.fresh(o, status, reason).serve(w, r)
 }
 
+// closed is said where no account is born.
+const closed = "This relay takes no new profiles."
+
 // take makes an offer when the client's network may have one. The reason is
 // for the person in front of the client.
 func (s *site) take(w http.ResponseWriter, r *http.Request) (o offer, status int, reason string) {
+	if s.cfg.Closed {
+		return o, http.StatusForbidden, closed
+	}
 	if !s.offers.allow(s.cfg.Client(r)) {
 		s.refused.Inc()
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(1/s.cfg.NewPerSecond))))

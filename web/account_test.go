@@ -201,3 +201,26 @@ func TestNoRandomnessNoAccount(t *testing.T) {
 type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("no more") }
+
+// Where no account is born, nobody is given one that could not log in.
+func TestAClosedRelayOffersNothing(t *testing.T) {
+	for _, selfSigned := range []bool{false, true} {
+		h := made(Config{Domain: "relay.test", SelfSigned: selfSigned, Closed: true})
+		for _, method := range []string{"GET", "POST"} {
+			w := get(h, method, "/new")
+			if w.Code != 403 || w.Body.String() != `{"reason":"This relay takes no new profiles."}`+"\n" {
+				t.Errorf("%s: %d %s", method, w.Code, w.Body)
+			}
+		}
+		for target, code := range map[string]int{"/": 200, "/new.html": map[bool]int{true: 403, false: 404}[selfSigned], "/qr-chatmail-invite-relay.test.png": 404} {
+			w := get(h, "GET", target)
+			page := w.Body.String()
+			if w.Code != code || strings.Contains(page, "dcaccount:") || strings.Contains(page, "dclogin:") || strings.Contains(page, `class="button"`) {
+				t.Errorf("%s: %d\n%s", target, w.Code, page)
+			}
+			if code != 404 && !strings.Contains(page, closed) {
+				t.Errorf("%s does not say why", target)
+			}
+		}
+	}
+}

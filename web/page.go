@@ -34,6 +34,7 @@ type view struct {
 	Style   template.CSS
 	Script  template.JS // empty for none
 	Ask     bool        // there is no invitation yet; a button asks for one
+	Closed  bool        // there never is one
 	Fresh   bool        // the invitation was made for this reader
 	Link    template.URL
 	QR      template.HTML
@@ -57,6 +58,9 @@ func hashOf(text string) string {
 // landing is the page at "/". A self-signed relay has no link that serves
 // everybody: there a script asks for one, or without script the reader does.
 func (p *pages) landing() document {
+	if p.cfg.Closed {
+		return p.write(view{Sorry: closed}, http.StatusOK, 300)
+	}
 	if p.cfg.SelfSigned {
 		return p.write(view{Ask: true, Script: template.JS(pageJS)}, http.StatusOK, 300)
 	}
@@ -69,7 +73,7 @@ func (p *pages) landing() document {
 // fresh is the page with an offer, or with why there is none.
 func (p *pages) fresh(o offer, status int, reason string) document {
 	if status != http.StatusOK {
-		return p.write(view{Ask: true, Sorry: reason}, status, 0)
+		return p.write(view{Ask: !p.cfg.Closed, Sorry: reason}, status, 0)
 	}
 	return p.write(view{
 		Fresh: true,
@@ -79,7 +83,7 @@ func (p *pages) fresh(o offer, status int, reason string) document {
 }
 
 func (p *pages) write(v view, status, age int) document {
-	v.Domain, v.Contact, v.Style = p.cfg.Domain, p.cfg.Contact, template.CSS(pageCSS)
+	v.Domain, v.Contact, v.Closed, v.Style = p.cfg.Domain, p.cfg.Contact, p.cfg.Closed, template.CSS(pageCSS)
 	b := &bytes.Buffer{}
 	if err := pageTemplate.Execute(b, v); err != nil {
 		panic("web: the template and its view are both ours: " + err.Error())

@@ -42,6 +42,8 @@ type Config struct {
 	// then get a dclogin: link, which tells them to accept that, instead of a
 	// dcaccount: link.
 	SelfSigned bool
+	// Closed says that no account is born here: nobody is offered one.
+	Closed bool
 	// UsernameLength is how many characters a new name has. Default 9.
 	UsernameLength int
 	// PasswordMin is the shortest password that a new account may have; those
@@ -136,7 +138,7 @@ type site struct {
 	robots  document
 	config  document // the autoconfiguration
 	qr      document
-	qrPath  string
+	qrPath  string // empty for no invitation; that path is the landing page already
 	landing document
 }
 
@@ -159,8 +161,10 @@ func New(cfg Config) (http.Handler, error) {
 		pages:   newPages(cfg),
 		robots:  document{kind: "text/plain; charset=utf-8", body: []byte("User-agent: *\nDisallow: /\n"), age: 3600},
 		config:  document{kind: "application/xml; charset=utf-8", body: autoconfig(cfg), age: 3600},
-		qr:      document{kind: "image/png", body: invitePNG(AccountURI(cfg.Domain)), age: 3600},
-		qrPath:  "/qr-chatmail-invite-" + cfg.Domain + ".png",
+	}
+	if !cfg.Closed {
+		s.qr = document{kind: "image/png", body: invitePNG(AccountURI(cfg.Domain)), age: 3600}
+		s.qrPath = "/qr-chatmail-invite-" + cfg.Domain + ".png"
 	}
 	s.landing = s.pages.landing()
 	return s, nil

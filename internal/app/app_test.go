@@ -130,6 +130,19 @@ func TestAClientThatHangsIsNoFault(t *testing.T) {
 	}
 }
 
+// A relay on which no account is born offers none.
+func TestClosedRegistrationIsSaidOnTheWeb(t *testing.T) {
+	r := harness.New(t, harness.Options{Change: func(c *config.Config) { c.Accounts.Registration = config.RegistrationClosed }})
+	resp, err := http.Post("http://"+r.Addr("http_clear")+"/new", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("/new answers %s", resp.Status)
+	}
+}
+
 // Metrics are served on their own listener and nowhere else.
 func TestMetricsAreNotOnTheWeb(t *testing.T) {
 	r := harness.New(t, harness.Options{})

@@ -91,6 +91,7 @@ func (a *App) webConfig() web.Config {
 		Domain:         a.names.mail,
 		Host:           a.names.host,
 		SelfSigned:     a.cfg.TLS.Mode == config.TLSSelfSigned,
+		Closed:         a.cfg.Accounts.Registration == config.RegistrationClosed,
 		UsernameLength: a.cfg.Accounts.UsernameMaxLength,
 		PasswordMin:    a.cfg.Accounts.PasswordMinLength,
 		Services:       services(a.cfg.Listen, a.names.host),

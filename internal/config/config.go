@@ -102,7 +102,7 @@ type Accounts struct {
 	// to 128. Default 9.
 	PasswordMinLength int `toml:"password_min_length"`
 	// Registration is "open" (a first login makes the account) or "closed" (no
-	// account is made). Default "open".
+	// account is made, and /new offers none). Default "open".
 	Registration string `toml:"registration"`
 }
 
