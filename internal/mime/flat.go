@@ -53,6 +53,14 @@ type Visitor interface {
 	Flaw(f Flaw)
 }
 
+// nobody is told after Stop.
+type nobody struct{}
+
+func (nobody) Head(int, *Head)  {}
+func (nobody) Body(int, []byte) {}
+func (nobody) End(int)          {}
+func (nobody) Flaw(Flaw)        {}
+
 // Head is the header of a message or a part.
 type Head struct {
 	Type, Subtype string            // lower case
@@ -119,7 +127,7 @@ func NewFlat(to Visitor, names ...string) *Flat {
 // Write takes the next octets. It never fails.
 func (s *Flat) Write(p []byte) (int, error) {
 	n := len(p)
-	for len(p) > 0 {
+	for len(p) > 0 && !s.ended {
 		switch s.state {
 		case inHead:
 			p = s.header(p)
@@ -134,6 +142,10 @@ func (s *Flat) Write(p []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// Stop ends the walk: nobody is told of anything any more. A Visitor may call
+// it while it is told.
+func (s *Flat) Stop() { s.to, s.ended = nobody{}, true }
 
 // Close says that the message is complete. A second call does nothing.
 func (s *Flat) Close() {

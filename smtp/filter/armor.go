@@ -27,6 +27,8 @@ type armor struct {
 	marked int // octets in mark: of a line that begins with "=" or "-"
 	summed bool
 	over   bool // the present line was found to be too long
+	// returned: a CR stands where the present line begins, so it is no end line
+	returned bool
 }
 
 type armorState uint8
@@ -91,18 +93,23 @@ func (a *armor) step(p []byte) (rest []byte) {
 		return a.skip(p)
 	case atBlank:
 		if p[0] == '\r' || p[0] == '\n' {
+			a.returned = p[0] == '\r'
 			return p[1:]
 		}
 		a.state = atLine
 		return p
 	case atLine:
 		a.length, a.over = 0, false
-		switch p[0] {
-		case '=', '-':
+		switch {
+		case p[0] == '\r':
+			a.returned = true
+			return p[1:]
+		case p[0] == '=' || p[0] == '-' && !a.returned:
 			a.state, a.marked = inMark, 0
 		default:
 			a.state = inLine
 		}
+		a.returned = false
 		return p
 	case inLine:
 		return a.line(p)
@@ -114,50 +121,65 @@ func (a *armor) step(p []byte) (rest []byte) {
 	return nil
 }
 
-// count adds n octets to the present line, as long as it is one.
-func (a *armor) count(n int) {
-	a.length += n
-	if a.length > maxLine && !a.over {
+// skip passes over the rest of a line.
+func (a *armor) skip(p []byte) (rest []byte) {
+	line, rest, ended := bytes.Cut(p, []byte("\n"))
+	a.length += len(line) - bytes.Count(line, []byte("\r"))
+	a.long(a.length)
+	if ended {
+		a.state, a.returned = atBlank, false
+	}
+	return rest
+}
+
+// long breaks the rule when a line of that length is too long, once per line.
+func (a *armor) long(length int) {
+	if length > maxLine && !a.over {
 		a.over = true
 		a.way.breaks(ArmorLine)
 	}
 }
 
-// skip passes over the rest of a line.
-func (a *armor) skip(p []byte) (rest []byte) {
-	i := bytes.IndexByte(p, '\n')
-	if i < 0 {
-		a.count(len(p))
-		return nil
-	}
-	a.count(i - 1) // without its CR
-	a.state = atBlank
-	return p[i+1:]
-}
-
 // line takes data up to a line end.
 func (a *armor) line(p []byte) (rest []byte) {
-	i := bytes.IndexByte(p, '\n')
 	line := p
-	if i >= 0 {
+	if i := bytes.IndexByte(p, '\n'); i >= 0 {
 		line, rest = p[:i], p[i+1:]
-		a.state = atLine
+		a.state, a.returned = atLine, false
 	}
-	length := len(line)
-	if length > 0 && line[length-1] == '\r' {
-		length--
+	for {
+		i := bytes.IndexByte(line, '\r')
+		if i < 0 {
+			a.octets(line)
+			return rest
+		}
+		a.octets(line[:i])
+		line = line[i+1:]
 	}
-	a.count(length)
-	if length > 0 && a.summed {
+}
+
+// octets takes data without line ends.
+func (a *armor) octets(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	if a.summed {
 		a.way.breaks(ArmorSumLast)
-	} else {
-		a.data.add(line[:length])
+		return
 	}
-	return rest
+	// What is found first must not depend on how the line was cut.
+	room := min(max(maxLine-a.length, 0), len(p))
+	a.data.pure(p[:room])
+	a.length += len(p)
+	a.long(a.length)
+	a.data.pure(p[room:])
 }
 
 // marks takes a line that begins with "=" or "-", up to what it turns out to be.
 func (a *armor) marks(p []byte) (rest []byte) {
+	if p[0] == '\r' && a.marked > 0 && a.mark[0] == '=' {
+		return p[1:]
+	}
 	if a.marked < len(armorEnd) && p[0] != '\n' {
 		a.mark[a.marked] = p[0]
 		if a.marked++; string(a.mark[:a.marked]) == armorEnd {
@@ -172,7 +194,7 @@ func (a *armor) marks(p []byte) (rest []byte) {
 		a.judge(mark, false)
 		return p
 	}
-	a.state = atLine
+	a.state, a.returned = atLine, false
 	a.judge(mark, true)
 	return p[1:]
 }

@@ -124,3 +124,37 @@ func TestMemoryStaysTheSameWhateverTheSize(t *testing.T) {
 		t.Errorf("%v %v, peak growth %d, allocated %d", v.Kind, v.Why, peak, total)
 	}
 }
+
+// No message makes a Walk keep more than the best one does.
+func TestHostileMessagesCostNoMemory(t *testing.T) {
+	const part = "Content-Type: application/octet-stream\r\n\r\n"
+	const top = "Content-Type: multipart/encrypted; boundary=b\r\n\r\n--b\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n"
+	for name, c := range map[string]struct{ head, repeated string }{
+		"fields":       {"", "X-Field: x\r\n"},
+		"kept fields":  {"", "Subject: x\r\n"},
+		"field":        {"Subject: ", "x"},
+		"folds":        {"Subject: x\r\n", " x\r\n"},
+		"blanks":       {top + "--b", " "},
+		"parts":        {top, "--b\r\n" + part + "x\r\n"},
+		"part fields":  {top + "--b\r\n", "X-Field: x\r\n"},
+		"long line":    {top + "--b\r\n" + part + armorBegin, "QUJD"},
+		"quoted":       {top + "--b\r\nContent-Transfer-Encoding: quoted-printable\r\n" + part, "="},
+		"base64 keys":  {top + "--b\r\nContent-Transfer-Encoding: base64\r\n" + part, "QUJD"},
+		"blank text":   {"Secure-Join: vc-request\r\n\r\nSecure-Join: vc-request", " \r\n"},
+		"tiny packets": {top + "--b\r\n" + part + armorBegin, "wQDBAMEA\r\n"},
+	} {
+		piece := bytes.Repeat([]byte(c.repeated), max(4<<20/len(c.repeated)/256, 1))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		w := New(Outgoing)
+		w.Write([]byte(c.head))
+		for range 256 {
+			w.Write(piece)
+		}
+		w.Verdict()
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 128<<10 {
+			t.Errorf("%s: %d octets allocated", name, n)
+		}
+	}
+}

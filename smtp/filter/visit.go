@@ -21,7 +21,18 @@ var flaws = [...]Rule{
 	flat.FlawAfter:     DelimiterAfter,
 }
 
-func (v *visitor) Flaw(f flat.Flaw) { v.flawed.breaks(flaws[f]) }
+func (v *visitor) Flaw(f flat.Flaw) {
+	v.flawed.breaks(flaws[f])
+	v.settle()
+}
+
+// settle ends the walk when nothing that may still come changes the verdict:
+// what is a Report or a KeyTransfer is known from the message's header.
+func (v *visitor) settle() {
+	if !v.flawed.open() || !v.encrypted.open() && !v.handshake.open() {
+		v.content.Stop()
+	}
+}
 
 func (v *visitor) Head(n int, h *flat.Head) {
 	v.body = nil
@@ -29,9 +40,10 @@ func (v *visitor) Head(n int, h *flat.Head) {
 	kind := h.Type + "/" + h.Subtype
 	if n == 0 {
 		v.top(kind, h)
-		return
+	} else {
+		v.inner(n, kind, h)
 	}
-	v.inner(n, kind, h)
+	v.settle()
 }
 
 // top looks at the header of the message.
@@ -113,6 +125,7 @@ func (v *visitor) both(r Rule) bool {
 func (v *visitor) Body(_ int, p []byte) {
 	if v.body != nil {
 		v.body.Write(p)
+		v.settle()
 	}
 }
 
@@ -135,6 +148,7 @@ func (v *visitor) End(n int) {
 			v.packets.finish()
 		}
 	}
+	v.settle()
 }
 
 // encoding gives the name of the transfer encoding; no field is "".

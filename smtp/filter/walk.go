@@ -76,10 +76,10 @@ func without(off Rule, d Direction, recipients ...smtp.Address) *Walk {
 
 // Write takes the next octets. It never fails. The Walk keeps nothing of p.
 func (w *Walk) Write(p []byte) (int, error) {
-	if w.flawed.open() && !w.judged {
-		w.content.Write(p)
+	if w.judged {
+		return len(p), nil
 	}
-	return len(p), nil
+	return w.content.Write(p)
 }
 
 // Verdict says what the message is, once all of it was written. What is
@@ -129,9 +129,6 @@ func (w *Walk) judge() Verdict {
 func (w *Walk) endEncrypted() {
 	if w.parts < 2 {
 		w.encrypted.breaks(TwoParts)
-	}
-	if w.armor == nil {
-		w.encrypted.breaks(PacketNone)
 	}
 }
 
