@@ -82,6 +82,25 @@ func (h *Head) Values(name string) []string {
 	return values
 }
 
+// Value gives the value of the first field of that lower case name, if any.
+func (h *Head) Value(name string) (value string, ok bool) {
+	for _, f := range h.fields {
+		if f.name == name {
+			return f.value, true
+		}
+	}
+	return "", false
+}
+
+func (h *Head) count(name string) (n int) {
+	for _, f := range h.fields {
+		if f.name == name {
+			n++
+		}
+	}
+	return n
+}
+
 // Flat walks a message and the parts of its outermost multipart, as it is
 // written to it. It does not go deeper: a multipart inside is a part whose
 // body is not looked into. It keeps one header field at a time and nothing of
@@ -121,7 +140,11 @@ const (
 // NewFlat makes a Flat that tells to and keeps Content-Type,
 // Content-Transfer-Encoding and the fields of the names given in lower case.
 func NewFlat(to Visitor, names ...string) *Flat {
-	return &Flat{to: to, keep: append([]string{"content-type", "content-transfer-encoding"}, names...)}
+	return &Flat{
+		to:    to,
+		keep:  append([]string{"content-type", "content-transfer-encoding"}, names...),
+		field: make([]byte, 0, 512), // most are shorter
+	}
 }
 
 // Write takes the next octets. It never fails.
@@ -212,7 +235,7 @@ func (s *Flat) endField() {
 		if len(key) != len(name) || !strings.EqualFold(key, string(name)) {
 			continue
 		}
-		have := len(s.head.Values(key))
+		have := s.head.count(key)
 		switch {
 		case cut:
 			s.to.Flaw(FlawSize)
@@ -255,8 +278,8 @@ func (s *Flat) endHead() {
 
 func (s *Flat) setType() {
 	var part Part
-	if values := s.head.Values("content-type"); len(values) > 0 {
-		part.Fields = map[string]string{"content-type": values[0][:min(len(values[0]), maxValue)]}
+	if v, ok := s.head.Value("content-type"); ok {
+		part.Fields = map[string]string{"content-type": v[:min(len(v), maxValue)]}
 	}
 	part.setType(false)
 	s.head.Type, s.head.Subtype, s.head.Params = part.Type, part.Subtype, part.Params
@@ -271,7 +294,7 @@ func (s *Flat) setBoundary() bool {
 	if !isBoundary(boundary) {
 		s.to.Flaw(FlawBoundary)
 	}
-	if strings.Contains(strings.ToLower(s.head.Values("content-type")[0]), "boundary*") {
+	if v, _ := s.head.Value("content-type"); strings.Contains(strings.ToLower(v), "boundary*") {
 		s.to.Flaw(FlawContinued)
 	}
 	s.delimiter = append([]byte("\r\n--"), boundary...)

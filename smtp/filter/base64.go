@@ -12,8 +12,8 @@ type decoder struct {
 	to     io.Writer // gets what was decoded; never fails
 	broken func()    // called for what is no base64
 
-	in     [4096]byte // a multiple of four
-	out    [3072]byte
+	in     [2048]byte // a multiple of four
+	out    [1536]byte
 	n      int
 	padded bool // padding was seen: nothing may follow
 }

@@ -153,10 +153,8 @@ func (v *visitor) End(n int) {
 
 // encoding gives the name of the transfer encoding; no field is "".
 func encoding(h *flat.Head) string {
-	if e := h.Values("content-transfer-encoding"); len(e) > 0 {
-		return e[0]
-	}
-	return ""
+	e, _ := h.Value("content-transfer-encoding")
+	return e
 }
 
 // identity tells whether an encoding changes no octet.

@@ -130,7 +130,7 @@ func From(fields []Field) (smtp.Address, error) {
 	}
 	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{CharsetReader: anyCharset}}
 	one, err := parser.Parse(value)
-	if err != nil {
+	if err != nil || isGroup(value) {
 		// What the parser says may quote the address.
 		return smtp.Address{}, fmt.Errorf("%w: no single address", ErrFrom)
 	}
@@ -139,6 +139,28 @@ func From(fields []Field) (smtp.Address, error) {
 		return smtp.Address{}, fmt.Errorf("%w: %w", ErrFrom, err)
 	}
 	return a, nil
+}
+
+// isGroup tells whether value has a semicolon outside of quoted strings and
+// comments: a group of one (RFC 6854), which not all readers take for an
+// address.
+func isGroup(value string) bool {
+	quoted, depth := false, 0
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case c == '\\':
+			i++
+		case c == '"' && depth == 0:
+			quoted = !quoted
+		case c == '(' && !quoted:
+			depth++
+		case c == ')' && !quoted:
+			depth--
+		case c == ';' && !quoted && depth == 0:
+			return true
+		}
+	}
+	return false
 }
 
 // anyCharset lets display names pass in whatever charset: we do not read them.

@@ -75,13 +75,19 @@ func TestAHeaderIsBounded(t *testing.T) {
 
 func TestFromIsOneAddress(t *testing.T) {
 	for value, want := range map[string]string{
-		"<alice@relay.test>":                           "alice@relay.test",
-		"alice@relay.test":                             "alice@relay.test",
-		`"Alice, the first" <Alice@Relay.test>`:        "Alice@relay.test",
-		"=?koi8-r?B?4czJ08E=?= <alice@relay.test>":     "alice@relay.test",
-		"=?utf-8?q?Al=C3=AFce?= <alice@relay.test>":    "alice@relay.test",
-		"Alice (of relay.test)\r\n <alice@relay.test>": "alice@relay.test",
-		"<ac1_x@[192.0.2.7]>":                          "ac1_x@[192.0.2.7]",
+		"<alice@relay.test>":                                   "alice@relay.test",
+		"alice@relay.test":                                     "alice@relay.test",
+		`"Alice, the first" <Alice@Relay.test>`:                "Alice@relay.test",
+		"=?koi8-r?B?4czJ08E=?= <alice@relay.test>":             "alice@relay.test",
+		"=?utf-8?q?Al=C3=AFce?= <alice@relay.test>":            "alice@relay.test",
+		"Alice (of relay.test)\r\n <alice@relay.test>":         "alice@relay.test",
+		"<ac1_x@[192.0.2.7]>":                                  "ac1_x@[192.0.2.7]",
+		`"eve@x.test> <alice@x.test" <alice@relay.test>`:       "alice@relay.test",
+		`"<eve@x.test>, \"Bob\"" <alice@relay.test>`:           "alice@relay.test",
+		`"a\";b" <alice@relay.test> (;\);)`:                    "alice@relay.test",
+		`"eve@x.test,bob@x.test:;" <alice@relay.test>`:         "alice@relay.test",
+		"=?utf-8?q?=3Ceve=40x.test=3E=2C?= <alice@relay.test>": "alice@relay.test",
+		"<srs0=a=b=x.test=bob@relay.test>":                     "srs0=a=b=x.test=bob@relay.test",
 	} {
 		fields, err := read(t, "From: "+value+"\r\n\r\n")
 		if err != nil {
@@ -93,6 +99,9 @@ func TestFromIsOneAddress(t *testing.T) {
 		}
 	}
 	for _, head := range []string{
+		"From: eve@x.test> <alice@relay.test>\r\n", "From: Eve, Alice <alice@relay.test>\r\n", "From: eve@x.test <alice@relay.test>\r\n",
+		"From: Eve <eve@x.test>, Alice <alice@relay.test>\r\n", "From: <eve@x.test> <alice@relay.test>\r\n", "From: a: alice@relay.test;\r\n", "From: a: alice@relay.test; (b)\r\n", "From: \"\\\";\": alice@relay.test;\r\n",
+		"From: <@x.test:alice@relay.test>\r\n", "From: alice@relay.test\r\n\tbob@relay.test\r\n", "From: <alice@relay.test> x\r\n",
 		"", "From:\r\n", "From: alice@relay.test, bob@relay.test\r\n", "From: alice\r\n",
 		"From: a@x.test\r\nFROM: a@x.test\r\n", "From: a@x.test\r\nFrom : b@x.test\r\n", "From: <a@x.test> b@x.test\r\n",
 		"From: a@x.test\r\n, b@x.test: c\r\n", "From: <>\r\n", "From: g:;\r\n", "From: " + strings.Repeat(" ", 10) + strings.Repeat("(", MaxFrom) + "\r\n",
