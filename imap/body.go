@@ -27,7 +27,11 @@ type messageBody struct {
 	content storage.Content
 	head    []byte     // nil until it is read
 	parts   *mime.Part // nil until they are looked for
+	picks   int        // how often fields were picked from head
 }
+
+// repeated tells how many octets were looked at more than once.
+func (b *messageBody) repeated() int64 { return int64(len(b.head)) * int64(max(b.picks-1, 0)) }
 
 // structure gives the parts of the message.
 func (b *messageBody) structure() (*mime.Part, error) {
@@ -130,6 +134,7 @@ func (b *messageBody) find(s *imap.FetchItemBodySection) (r io.ReaderAt, off, n 
 		n := int64(len(head))
 		return b.content, n, b.content.Size() - n, nil
 	}
+	b.picks++
 	head = pickFields(head, s)
 	return bytes.NewReader(head), 0, int64(len(head)), nil
 }
@@ -174,9 +179,13 @@ func pickFields(head []byte, s *imap.FetchItemBodySection) []byte {
 	if names == nil {
 		return head
 	}
+	listed := make(map[string]bool, len(names))
+	for _, n := range names {
+		listed[strings.ToLower(n)] = true
+	}
 	var picked []byte
 	eachField(head, func(name string, field []byte) {
-		if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) }) == want {
+		if listed[strings.ToLower(name)] == want {
 			picked = append(picked, field...)
 		}
 	})

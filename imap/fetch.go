@@ -75,7 +75,13 @@ type fetchAnswer struct {
 	uids  []storage.UID
 	place map[storage.UID]int // in told; nil when no content is read
 	seen  map[storage.UID]bool
+	// repeated is how many octets of headers were looked at more than once.
+	repeated int64
 }
+
+// maxRepeated bounds what one FETCH may look at again and again: fields of
+// one long header, picked by many items.
+const maxRepeated = 256 << 20
 
 // newFetchAnswer finds what is still there, and marks as seen what is about
 // to be read.
@@ -134,6 +140,10 @@ func (a *fetchAnswer) write() error {
 		return nil
 	}
 	err := a.s.box.Read(a.s.ctx, a.uids, part, a.message)
+	if errors.Is(err, errCostly) {
+		a.s.bye("This is too much for one FETCH") // a NO would mean that there is no more
+		return nil
+	}
 	if broken := a.s.writer().Err(); broken != nil {
 		return sourceFault(broken)
 	}
@@ -194,6 +204,9 @@ func (a *fetchAnswer) message(uid storage.UID, content storage.Content) error {
 		out.Flags(flagNames(m.Flags))
 	}
 	out.Raw(")\r\n")
+	if a.repeated += body.repeated(); a.repeated > maxRepeated {
+		return errCostly
+	}
 	return out.Err()
 }
 

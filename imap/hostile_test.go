@@ -177,3 +177,19 @@ func TestSearchesReadOnlySoMuchOfHeaders(t *testing.T) {
 		}
 	}
 }
+
+// Many items that pick fields from a long header are work without an answer
+// that the client must read.
+func TestFetchesLookOnlySoOftenAtLongHeaders(t *testing.T) {
+	l := newLab(t)
+	p := selectedAlice(t, l)
+	l.deliver(t, "alice@relay.test", strings.Repeat("x", maxHeader-10)+":\n\nx")
+	items := strings.TrimSpace(strings.Repeat("BODY.PEEK[HEADER.FIELDS (A)] ", 50))
+	for range 5 {
+		p.Play(t, "C: x UID FETCH 1 ("+items+")\nS* x OK .*\n")
+	}
+	for range 5 {
+		l.deliver(t, "alice@relay.test", strings.Repeat("x", maxHeader-10)+":\n\nx")
+	}
+	p.Play(t, "C: x UID FETCH 1:* ("+items+")\nS* \\* BYE .*\nS--\n")
+}

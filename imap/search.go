@@ -204,8 +204,8 @@ func dateHolds(op wire.SearchOp, at, day time.Time) verdict {
 	return verdictOf(n >= 0)
 }
 
-// errCostly ends a search that would read too much.
-var errCostly = errors.New("search reads too much")
+// errCostly ends a search or fetch that would read too much.
+var errCostly = errors.New("too much to read for one command")
 
 // searchText is what a search reads of one message.
 type searchText struct {
