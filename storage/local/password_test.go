@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,4 +100,21 @@ func TestGateLetsGo(t *testing.T) {
 	if err := g.enter(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+// Hashes are checked side by side, from the first one on.
+func TestVerifyPasswordByManyAtOnce(t *testing.T) {
+	hash, err := hashPassword("a long password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			if !verifyPassword(hash, "a long password") {
+				t.Error("refused")
+			}
+		})
+	}
+	all.Wait()
 }
