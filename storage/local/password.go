@@ -43,8 +43,8 @@ func hashPassword(p storage.Password) (string, error) {
 	return scheme + d.Encode(), nil
 }
 
-// schemes knows how hashes are written of hashes. It is ours because the one that the
-// library makes at first use is made without a lock.
+// schemes reads hashes. It is ours because the one that the library makes at
+// first use is made without a lock.
 var schemes = func() *crypt.Decoder {
 	d, err := crypt.NewDefaultDecoder()
 	if err != nil {
