@@ -25,8 +25,14 @@ func (a *Account) SecureJoin(qr string) (chat uint32) {
 // either side.
 func (a *Account) Join(inviter *Account, timeout time.Duration) (mine, theirs uint32) {
 	a.core.t.Helper()
+	return a.JoinBy(inviter, inviter.SecureJoinQR(), timeout)
+}
+
+// JoinBy is Join with an invite of inviter's that was changed on the way.
+func (a *Account) JoinBy(inviter *Account, qr string, timeout time.Duration) (mine, theirs uint32) {
+	a.core.t.Helper()
 	done := func(e Event) bool { return e.Progress == 1000 }
-	mine = a.SecureJoin(inviter.SecureJoinQR())
+	mine = a.SecureJoin(qr)
 	a.WaitEvent("SecurejoinJoinerProgress", done, timeout)
 	e := inviter.WaitEvent("SecurejoinInviterProgress", done, timeout)
 	return mine, inviter.ChatWith(e.Contact)
@@ -37,6 +43,13 @@ func (a *Account) ChatWith(contact uint32) (chat uint32) {
 	a.core.t.Helper()
 	a.core.must(&chat, "create_chat_by_contact_id", a.ID, contact)
 	return chat
+}
+
+// CreateContact makes a contact of an address, with no key known.
+func (a *Account) CreateContact(address string) (contact uint32) {
+	a.core.t.Helper()
+	a.core.must(&contact, "create_contact", a.ID, address, nil)
+	return contact
 }
 
 // Contacts gives the ids of those in a chat, without the account itself.
