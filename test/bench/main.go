@@ -12,6 +12,7 @@
 //	           client in IDLE; one pair after the other's answer, and 20 pairs
 //	           at 45 messages a second
 //	deliver    messages of 16 senders, each sending as soon as it may
+//	submit     the same with messages of 10 kB
 //	fanout     the same with 10 recipients each
 //	idle       growth of the server's PSS per TLS connection in IDLE, with the
 //	           hello that the Delta Chat core sends and with a post-quantum one,
@@ -126,6 +127,7 @@ type scenario struct {
 var scenarios = []scenario{
 	{"latency", latency},
 	{"deliver", deliver},
+	{"submit", submit},
 	{"fanout", fanout},
 	{"birth", birth},
 	{"setup", setup},

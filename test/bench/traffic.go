@@ -182,16 +182,20 @@ const (
 )
 
 func deliver(ctx context.Context, o options) ([]Row, error) {
-	return pour(ctx, o, 1, "16 senders", 1500, 0.5)
+	return pour(ctx, o, 1, letter.Size, "16 senders", 1500, 0.5)
+}
+
+func submit(ctx context.Context, o options) ([]Row, error) {
+	return pour(ctx, o, 1, 10_000, "16 senders, 10 kB", 1500, 0)
 }
 
 func fanout(ctx context.Context, o options) ([]Row, error) {
-	return pour(ctx, o, 10, "10 recipients each", 5000, 0)
+	return pour(ctx, o, 10, letter.Size, "10 recipients each", 5000, 0)
 }
 
-// pour sends as fast as the server takes it, each message to that many
-// recipients.
-func pour(ctx context.Context, o options, recipients int, how string, rate, cpu float64) ([]Row, error) {
+// pour sends as fast as the server takes it, each message of about size octets
+// and to that many recipients.
+func pour(ctx context.Context, o options, recipients, size int, how string, rate, cpu float64) ([]Row, error) {
 	site, err := newSite(o.dir)
 	if err != nil {
 		return nil, err
@@ -226,7 +230,7 @@ func pour(ctx context.Context, o options, recipients int, how string, rate, cpu 
 	defer cancel()
 	var delivered atomic.Int64
 	err = crowd(senders, func(i int) error {
-		content := letter.New(fmt.Sprintf("sender-%d", i), clients[i].from, letter.Size)
+		content := letter.New(fmt.Sprintf("sender-%d", i), clients[i].from, size)
 		to := make([]string, recipients)
 		for turn := i; ctx.Err() == nil; turn += senders {
 			for r := range to {

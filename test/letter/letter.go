@@ -7,6 +7,7 @@ package letter
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 )
@@ -24,7 +25,7 @@ type Writer struct {
 }
 
 // New makes a Writer. prefix begins every Message-ID, from is the author's
-// address; size is about what a message has in octets, 1500 to 8000.
+// address; size is about what a message has in octets, 1500 to 1 << 20.
 func New(prefix, from string, size int) *Writer {
 	seed := [32]byte{}
 	copy(seed[:], prefix)
@@ -73,8 +74,13 @@ func packets(noise *rand.ChaCha8, size int) []byte {
 	body := make([]byte, size-len(out)-3)
 	noise.Read(body)
 	copy(body, []byte{2, 7, 2, 6}) // version, AES-128, OCB, chunks of 4 KiB
-	long := len(body) - 192        // two-octet length: 192 to 8383
-	return append(append(out, 0xd2, byte(long>>8)+192, byte(long)), body...)
+	out = append(out, 0xd2)
+	if long := len(body) - 192; long < 8192 { // two octets (RFC 9580 section 4.2.1)
+		out = append(out, byte(long>>8)+192, byte(long))
+	} else {
+		out = binary.BigEndian.AppendUint32(append(out, 255), uint32(len(body)))
+	}
+	return append(out, body...)
 }
 
 // armor gives a message in ASCII armor with its checksum (RFC 9580 section 6).
