@@ -146,12 +146,55 @@ func TestDrainSaysByeToTheLate(t *testing.T) {
 	keep.Play(t, "S~ \\* BYE .*\nS--\n")
 }
 
+// A client that has fetched mail deletes it with two more commands, and takes
+// a BYE in between for success: it is let go on until it waits.
+func TestDrainLetsWhatBelongsTogetherFinish(t *testing.T) {
+	for name, last := range map[string]string{
+		"to the end of the mailbox": "C: d CLOSE\nS: d OK Close completed\n",
+		"to IDLE":                   "C: d IDLE\nS: + idling\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t)
+				p := selectedAlice(t, l)
+				l.deliver(t, "alice@relay.test", letter)
+				p.Play(t, "C: b UID FETCH 1:* (UID)\nS* b OK .*\n")
+				time.Sleep(pause / 2)
+				l.end()
+				time.Sleep(pause / 4)
+				p.Play(t, "C: c UID STORE 1 +FLAGS (\\Deleted)\nS* c OK .*\n")
+				time.Sleep(pause / 2)
+				p.Play(t, last+"S: * BYE Server is going away\nS--\n")
+			})
+		})
+	}
+}
+
+// One that says nothing more is not waited for longer than a pause.
+func TestDrainDoesNotWaitForTheSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		p := selectedAlice(t, l)
+		leaves := selectedAlice(t, l)
+		l.end()
+		began := time.Now()
+		leaves.Play(t, "--\n")
+		p.Play(t, "S: * BYE Server is going away\nS--\n")
+		l.wg.Wait()
+		if took := time.Since(began); took > pause {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 func TestDrainLetsACommandFinish(t *testing.T) {
-	l := newLab(t)
-	p := selectedAlice(t, l)
-	p.Play(t, "C: b APPEND INBOX {8}\nS: + OK\n")
-	l.end()
-	p.Play(t, "C\\ A: b\\r\\n\\r\\n\\r\\n\nS: * 1 EXISTS\nS~ b OK \\[APPENDUID .*\nS: * BYE Server is going away\nS--\n")
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		p := selectedAlice(t, l)
+		p.Play(t, "C: b APPEND INBOX {8}\nS: + OK\n")
+		l.end()
+		p.Play(t, "C\\ A: b\\r\\n\\r\\n\\r\\n\nS: * 1 EXISTS\nS~ b OK \\[APPENDUID .*\nS: * BYE Server is going away\nS--\n")
+	})
 }
 
 func TestRefusedLoginsWaitWithoutHoldingOthers(t *testing.T) {

@@ -27,6 +27,7 @@ const (
 	uploadFloor  = 500 // octets per second of an APPEND
 	stall        = 3 * time.Minute
 	refusalDelay = 2 * time.Second
+	pause        = 2 * time.Second // between two commands, while the server drains
 )
 
 // Bounds of misbehaviour: logins refused, commands that are none.
@@ -34,6 +35,8 @@ const (
 	maxRefusals = 3
 	maxBad      = 30
 )
+
+const goingAway = "Server is going away"
 
 // Limits of a command before and after login.
 var (
@@ -82,11 +85,13 @@ type session struct {
 	// clear allows a login without TLS.
 	clear    bool
 	state    state
-	asked    bool   // asked for CAPABILITY, or logged in by AUTHENTICATE
-	deltaID  bool   // said ID "Delta Chat"
-	refusals uint8  // logins refused so far
-	bad      uint8  // commands that were none
-	tag      string // of the IDLE or the refused login under way
+	asked    bool        // asked for CAPABILITY, or logged in by AUTHENTICATE
+	deltaID  bool        // said ID "Delta Chat"
+	refusals uint8       // logins refused so far
+	bad      uint8       // commands that were none
+	tag      string      // of the IDLE or the refused login under way
+	spoke    time.Time   // when the last command was answered
+	away     *time.Timer // the next look at whether the client can be sent away
 
 	account   storage.Account
 	clientKey uint64
@@ -130,6 +135,9 @@ func (s *session) end() {
 	s.mu.Lock()
 	if s.state == notAuthenticated {
 		s.sv.logins.leave(s)
+	}
+	if s.away != nil && s.away.Stop() {
+		s.others.Done()
 	}
 	s.leaveIdle()
 	s.unselect()
@@ -271,8 +279,9 @@ func (s *session) step(err error) {
 	default:
 		s.command()
 	}
-	if s.draining.Load() && !s.over.Load() && !s.held {
-		s.bye("Server is going away")
+	s.spoke = time.Now()
+	if s.draining.Load() && !s.over.Load() && !s.held && !s.halfDone() {
+		s.bye(goingAway)
 	}
 }
 
@@ -324,19 +333,33 @@ func (s *session) tooLate() {
 	}()
 }
 
-// drain tells the session to end: now when it waits, else after the command
-// that is under way. It is called under the lock of the groups.
+// drain tells the session to end. It is called under the lock of the groups.
 func (s *session) drain() {
 	s.draining.Store(true)
 	s.others.Add(1)
-	go func() {
-		defer s.others.Done()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !s.over.Load() {
-			s.conn.Stream().Write([]byte("* BYE Server is going away\r\n"))
-			s.over.Store(true)
-		}
-		s.conn.Close()
-	}()
+	go s.sendAway()
 }
+
+// sendAway says goodbye to a client that has nothing half done: that idles,
+// has no mailbox selected, or was silent for a pause. One that has read mail
+// and is about to delete it takes a BYE for the answer and never comes back
+// to it, so it may go on until then.
+func (s *session) sendAway() {
+	defer s.others.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over.Load() {
+		return
+	}
+	if wait := pause - time.Since(s.spoke); s.halfDone() && wait > 0 {
+		s.others.Add(1)
+		s.away = time.AfterFunc(wait, s.sendAway)
+		return
+	}
+	s.conn.Stream().Write([]byte("* BYE " + goingAway + "\r\n"))
+	s.conn.Close()
+}
+
+// halfDone tells whether a client may be between two commands that belong
+// together.
+func (s *session) halfDone() bool { return s.state == selected && !s.idling.Load() }
