@@ -285,6 +285,41 @@ func TestBrokenDirectoryHoldsUpNobodyElse(t *testing.T) {
 	}
 }
 
+// However much mail waits for a broken directory, that of others gets its
+// files.
+func TestMuchMailForABrokenDirectoryHoldsUpNobodyElse(t *testing.T) {
+	s, _, dir := onDisk(t, nil)
+	must(t, s, login("alice"), login("bob"), settleNow)
+	alice := filepath.Join(dir, "alice@relay.test")
+	if err := os.RemoveAll(alice); err != nil {
+		t.Fatal(err)
+	}
+	put(t, "in the way", alice)
+	for range 2 * maxFailures {
+		must(t, s, ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 99)}))
+	}
+	must(t, s, ops("deliver", storage.Deliver{To: at("bob"), Content: mail("x", 99)}))
+	for range 3 {
+		s.settler.due()
+		s.disk.Lock()
+		err := s.settler.round()
+		s.disk.Unlock()
+		if err == nil {
+			t.Error("nobody tells of the broken directory")
+		}
+	}
+	if got := names(t, filepath.Join(dir, "bob@relay.test", "new")); len(got) != 1 {
+		t.Errorf("bob has %v", got)
+	}
+	if err := os.Remove(alice); err != nil {
+		t.Fatal(err)
+	}
+	must(t, s, checkpointNow)
+	if got := names(t, filepath.Join(alice, "new")); len(got) != 2*maxFailures {
+		t.Errorf("alice has %d files", len(got))
+	}
+}
+
 // due makes everything due.
 func (r *settler) due() {
 	r.mu.Lock()

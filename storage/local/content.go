@@ -145,7 +145,7 @@ func (s *Store) openItem(a *account, box string, m *storage.Message, it *item) (
 			if err == nil {
 				return opened{c, c.Close}, nil
 			}
-			if errors.Is(err, fs.ErrNotExist) && it.loc.Load() != loc {
+			if errors.Is(err, fs.ErrNotExist) && s.moved(it, loc) {
 				continue
 			}
 			return opened{}, err
@@ -159,6 +159,14 @@ func (s *Store) openItem(a *account, box string, m *storage.Message, it *item) (
 		}
 	}
 	return opened{}, fmt.Errorf("open message: %w", fs.ErrNotExist)
+}
+
+// moved tells whether the file of an item has another name than it had at
+// loc. It waits for whoever is about to tell the item.
+func (s *Store) moved(it *item, loc uint32) bool {
+	s.naming.RLock()
+	defer s.naming.RUnlock()
+	return it.loc.Load() != loc
 }
 
 // maxOpen is the largest message file that is opened.

@@ -45,7 +45,7 @@ type settler struct {
 
 	mu       sync.Mutex // guards the fields below
 	urgent   []job
-	fresh    []job         // jobSettle, the oldest first
+	fresh    []job         // jobSettle, the oldest first, what failed last
 	progress chan struct{} // closed and made anew when there may be room
 	tooLong  bool          // the journal wants a checkpoint
 
@@ -148,7 +148,7 @@ func (r *settler) announce() {
 // pause tells how long there is nothing to do. The lock is held.
 func (r *settler) pause(failed bool) time.Duration {
 	if failed {
-		return 5 * time.Second
+		return retry
 	}
 	wait := r.s.cfg.Idle / 2
 	if len(r.fresh) > 0 {
@@ -160,9 +160,13 @@ func (r *settler) pause(failed bool) time.Duration {
 	return max(wait, 0)
 }
 
-// maxFailures is how many items may fail in one round before it ends: one
-// broken directory must not hold up all others, a broken disk should.
-const maxFailures = 16
+const (
+	// maxFailures is how many items may fail in one round before it ends: one
+	// broken directory must not hold up all others, a broken disk should.
+	maxFailures = 16
+	// retry is how long what failed waits for its next time.
+	retry = 5 * time.Second
+)
 
 // round does what is due. Store.disk is held.
 func (r *settler) round() error {
@@ -185,6 +189,21 @@ func (r *settler) round() error {
 	return failed
 }
 
+// putBack puts items that failed behind all others: at the front, as many as
+// may fail in a round would hold up everybody.
+func (r *settler) putBack(jobs []job) {
+	if len(jobs) == 0 {
+		return
+	}
+	due := r.s.cfg.Now().Add(retry)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, j := range jobs {
+		j.due = due
+		r.fresh = append(r.fresh, j)
+	}
+}
+
 // nextFresh takes the oldest item that is due, or must go for want of memory.
 func (r *settler) nextFresh() (job, bool) {
 	r.mu.Lock()
@@ -201,15 +220,6 @@ func (r *settler) nextFresh() (job, bool) {
 		r.fresh = nil
 	}
 	return j, true
-}
-
-func (r *settler) putBack(jobs []job) {
-	if len(jobs) == 0 {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.fresh = append(jobs, r.fresh...)
 }
 
 // doUrgent does the urgent jobs, those of an account in order: what fails is

@@ -48,16 +48,17 @@ func (s *Store) rename(j *job) error {
 	want := locOf(loc&locCur != 0, flags) | locSettled
 	fromSub, fromName := j.it.fileName(&j.msg, loc)
 	sub, name := j.it.fileName(&j.msg, want)
+	s.naming.Lock()
 	err := s.dir(j.a, j.box).Move(fromSub, fromName, sub, name)
+	if err == nil {
+		j.it.loc.Store(want)
+	}
+	s.naming.Unlock()
 	if errors.Is(err, fs.ErrNotExist) {
 		s.log.Error("a message has lost its file", "part", "storage", "account", j.a.addr, "uid", uint32(j.msg.UID))
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	j.it.loc.Store(want)
-	return nil
+	return err
 }
 
 // uidListOf gives the mailbox as Dovecot reads it.

@@ -59,6 +59,8 @@ type Store struct {
 	abandoned   []string       // of checkpoints that failed
 	oldCounters []string       // of checkpoints that a crash cut off
 
+	naming sync.RWMutex // held while a message's file gets another name and its item learns of it
+
 	free freeSpace
 }
 
