@@ -252,6 +252,7 @@ func TestHandEditAndReplay(t *testing.T) {
 // killed opens the directory anew without a Close, as after SIGKILL.
 func killed(t *testing.T, s *Store, cfg Config) *Store {
 	t.Helper()
+	endJournal(t, s)
 	s.unlock()
 	s.unlock = func() {}
 	s = mustOpen(t, cfg)

@@ -51,10 +51,21 @@ func engine(s *Store, cfg Config, killed bool) storetest.Engine {
 		t.Helper()
 		if killed {
 			s.settler.stop()
+			endJournal(t, s)
 			s.unlock()
 		} else if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 		return engine(mustOpen(t, cfg), cfg, killed)
 	}}
+}
+
+// endJournal ends what the journal does in the background. Of a process that
+// was killed nothing would go on, to write into a segment that now is
+// another's.
+func endJournal(t *testing.T, s *Store) {
+	t.Helper()
+	if err := s.journal.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
