@@ -23,7 +23,8 @@ var ErrLocked = errors.New("another barid process uses this data directory")
 
 // OpenFS gives the FS whose root is a directory of the real disk, which is
 // made (mode 0700, parents too) when it is missing. No name, and no symbolic
-// link, leads out of it. The caller closes it.
+// link, leads out of it. No error of it quotes a name with an "@". The caller
+// closes it.
 func OpenFS(dir string) (FS, error) {
 	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
@@ -38,7 +39,7 @@ func OpenFS(dir string) (FS, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open data directory: %w", err), root.Close())
 	}
-	return &osFS{root: root, self: self, chmod: umaskTakesOwnerBits()}, nil
+	return discreet{&osFS{root: root, self: self, chmod: umaskTakesOwnerBits()}}, nil
 }
 
 type osFS struct {

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -138,6 +139,55 @@ func TestNoNameLeavesTheRoot(t *testing.T) {
 		if f, err := d.OpenFile(name, os.O_RDONLY); err == nil {
 			t.Errorf("%s was opened", name)
 			f.Close()
+		}
+	}
+}
+
+// Errors get logged, and directories have addresses for names.
+func TestErrorsOfTheRealDiskQuoteNoAddress(t *testing.T) {
+	d, err := journal.OpenFS(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := d.Mkdir("alice@relay.test"); err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.OpenFile("alice@relay.test/password", os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	const none = "alice@relay.test/none/none"
+	var failed []error
+	fails := func(err error) { failed = append(failed, err) }
+	first := func(_ any, err error) { fails(err) }
+	first(d.OpenFile(none, os.O_RDONLY))
+	first(d.OpenFile(none, os.O_RDWR|os.O_CREATE))
+	first(d.Stat(none))
+	first(d.ReadDir(none))
+	fails(d.Mkdir(none))
+	fails(d.Rename(none, "alice@relay.test/x"))
+	fails(d.Link(none, "alice@relay.test/x"))
+	fails(d.Remove("alice@relay.test"))
+	fails(d.RemoveAll("alice@relay.test/."))
+	fails(d.SyncDir(none))
+	fails(d.(journal.Toucher).Touch(none, time.Now()))
+	first(f.ReadAt(make([]byte, 1), 0))
+	first(f.WriteAt(make([]byte, 1), 0))
+	first(f.Read(make([]byte, 1)))
+	first(f.Write(make([]byte, 1)))
+	first(f.Stat())
+	fails(f.Truncate(0))
+	fails(f.Datasync())
+	fails(f.Close())
+	for i, err := range failed {
+		if err == nil {
+			t.Errorf("call %d: no error", i)
+		} else if strings.Contains(err.Error(), "alice") {
+			t.Errorf("call %d: %v", i, err)
 		}
 	}
 }
