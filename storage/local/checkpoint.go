@@ -189,11 +189,12 @@ func (s *Store) dropStaged(trimmed uint64) {
 	s.bodies.Lock()
 	var drop []string
 	s.unneeded = slices.DeleteFunc(s.unneeded, func(c *content) bool {
+		if c.users == 0 && c.last > trimmed {
+			return false
+		}
+		s.wasted -= c.size
 		if c.users > 0 || c.staged == "" {
 			return true
-		}
-		if c.last > trimmed {
-			return false
 		}
 		drop = append(drop, c.staged)
 		c.staged = ""

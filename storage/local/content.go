@@ -296,6 +296,10 @@ func (s *Store) share(from source) *content {
 	return c
 }
 
+// wastedCheckpoints times Config.CheckpointBytes is what staging files may
+// waste before a checkpoint is made for them.
+const wastedCheckpoints = 4
+
 // letGo says that an item needs its content no longer: it is settled, or
 // dead. Store.bodies is held.
 func (s *Store) letGo(it *item) {
@@ -315,6 +319,8 @@ func (s *Store) letGo(it *item) {
 	}
 	if c.staged != "" {
 		s.unneeded = append(s.unneeded, c)
+		s.wasted += c.size
+		s.settler.look(s.wasted / wastedCheckpoints)
 	}
 }
 

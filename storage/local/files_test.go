@@ -343,3 +343,24 @@ func TestAddressLiteralDomain(t *testing.T) {
 		t.Errorf("accounts %v", got)
 	}
 }
+
+// Large mail that nobody has any more does not fill the disk until the time
+// of the next checkpoint.
+func TestStagingFilesGoBeforeTheyFillTheDisk(t *testing.T) {
+	s, cfg, _ := onDisk(t, func(cfg *Config) { cfg.CheckpointBytes = 100_000 })
+	must(t, s, login("alice"))
+	for i := range 10 {
+		must(t, s,
+			ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 50_000)}),
+			ops("expunge", storage.Expunge{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{storage.UID(i + 1)}}),
+			settleNow)
+		s.settler.upkeep()
+	}
+	if got := names(t, filepath.Join(cfg.Dir, "staging")); len(got) > 8 {
+		t.Errorf("%d staging files of 50,000 octets each", len(got))
+	}
+	must(t, s, checkpointNow)
+	if s.wasted != 0 {
+		t.Errorf("%d octets wasted by no file", s.wasted)
+	}
+}

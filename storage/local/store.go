@@ -50,8 +50,9 @@ type Store struct {
 	accounts map[smtp.Address]*account
 	dirty    map[*account]bool // each holds a reference
 
-	bodies   sync.Mutex // guards what content.go says, and the field below
+	bodies   sync.Mutex // guards what content.go says, and the fields below
 	unneeded []*content // staged, with no user left; the journal may name them yet
+	wasted   int64      // octets of unneeded
 
 	disk        sync.Mutex     // held by who changes files of mailboxes: the settler, a checkpoint; guards the fields below
 	sources     map[*item]bool // linked from since the last flush, with no other source of their content
