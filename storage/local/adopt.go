@@ -39,7 +39,8 @@ func (l *loading) nextUID(bs *boxState) storage.UID {
 func (l *loading) explain(bs *boxState, missing []*item, listed map[string]maildir.File) {
 	var gone []changed
 	for i, it := range bs.items {
-		if slices.Contains(missing, it) {
+		if len(missing) > 0 && missing[0] == it { // in the same order
+			missing = missing[1:]
 			gone = append(gone, changed{uid: bs.view.Messages[i].UID})
 		}
 	}

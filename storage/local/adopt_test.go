@@ -320,6 +320,64 @@ func TestMuchMailForABrokenDirectoryHoldsUpNobodyElse(t *testing.T) {
 	}
 }
 
+// An account whose password file was removed by hand is none. When it is born
+// again it begins anew, also for the next start, and the old mail is kept apart.
+func TestBornAgainAfterThePasswordFileWasRemoved(t *testing.T) {
+	for _, how := range []string{"stopped", "running", "crashed"} {
+		t.Run(how, func(t *testing.T) {
+			s, cfg, dir := onDisk(t, nil)
+			alice := filepath.Join(dir, "alice@relay.test")
+			deliver := func(text string) step {
+				return ops("deliver", storage.Deliver{To: at("alice"), Content: mail(text, 99)})
+			}
+			must(t, s, login("alice"), deliver("old"), ops("subscribe", storage.Subscribe{Account: acct("alice"), Name: "A"}), checkpointNow)
+			if how == "crashed" {
+				must(t, s, deliver("in the journal"))
+			}
+			before := view(t, s, "alice", "INBOX").UIDValidity
+			if err := os.Remove(filepath.Join(alice, "password")); err != nil {
+				t.Fatal(err)
+			}
+			switch how {
+			case "stopped":
+				s = reopened(t, s, cfg)
+			case "running":
+				s.sweep(0)
+			case "crashed":
+				s = killed(t, s, cfg)
+			}
+			must(t, s, login("alice"), deliver("new"))
+			first := *view(t, s, "alice", "INBOX")
+			if first.UIDValidity <= before || first.UIDNext != 2 || len(first.Messages) != 1 {
+				t.Errorf("%+v, before %d", first, before)
+			}
+			for i := range 3 {
+				if i == 1 {
+					s = reopened(t, s, cfg)
+				} else {
+					s = killed(t, s, cfg)
+				}
+				again := *view(t, s, "alice", "INBOX")
+				if again.UIDValidity != first.UIDValidity || again.UIDNext != 2 || len(again.Messages) != 1 {
+					t.Errorf("start %d: %+v, was %+v", i, again, first)
+				}
+				if text := read(t, s, "alice", "INBOX", 1); !strings.HasPrefix(text, "Subject: new") {
+					t.Errorf("start %d: read %q", i, text)
+				}
+				must(t, s, login("alice"))
+			}
+			list, err := s.Mailboxes(ctx, acct("alice"))
+			if err != nil || len(list) != 1 {
+				t.Errorf("mailboxes %v, %v", list, err)
+			}
+			moved := names(t, filepath.Join(cfg.Dir, "removed"))
+			if len(moved) != 1 || len(names(t, filepath.Join(cfg.Dir, "removed", moved[0], "new"))) == 0 {
+				t.Errorf("moved aside: %v", moved)
+			}
+		})
+	}
+}
+
 // due makes everything due.
 func (r *settler) due() {
 	r.mu.Lock()

@@ -29,6 +29,7 @@ type addition struct {
 func (b *builder) apply(c *change, n uint32, contents []*content) {
 	switch c.kind {
 	case changeBorn:
+		b.forget()
 		b.st.alive = true
 		b.setHash(c.text)
 		b.makeBox(storage.InboxName, c.validity)

@@ -6,6 +6,7 @@
 //	  staging/<name>            large content until it lies in a mailbox for good
 //	  barid-store               counters: the last UIDVALIDITY given out
 //	  nocreate                  while it is there, no account is born
+//	  removed/<address>.<n>/    accounts born anew after their password file was removed
 //	  mail/<bare domain>/<address>/
 //	    password                hash; its mtime is the day of the last login
 //	    metadata.json           push tokens and other entries

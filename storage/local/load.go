@@ -234,6 +234,7 @@ func (l *loading) renumber(dir string, sn *snapshot) error {
 // match finds the files of the messages, takes them out of listed, and gives
 // the items that have none.
 func (l *loading) match(bs *boxState, listed map[string]maildir.File) (missing []*item) {
+	var flagged []changed // another program changed the flags in their names
 	for i := range bs.view.Messages {
 		m, it := &bs.view.Messages[i], bs.items[i]
 		bs.octets += m.Size
@@ -250,12 +251,12 @@ func (l *loading) match(bs *boxState, listed map[string]maildir.File) (missing [
 			loc &^= locCur
 		}
 		if was := it.loc.Load(); locFlags(was) != n.Flags && l.a.replay == nil {
-			// Another program changed the flags in the name.
-			l.changes = append(l.changes, change{
-				kind: changeFlags, box: bs.view.Name, modseq: l.nextModSeq(bs), list: []changed{{uid: m.UID, flags: n.Flags}},
-			})
+			flagged = append(flagged, changed{uid: m.UID, flags: n.Flags})
 		}
 		it.loc.Store(loc)
+	}
+	if len(flagged) > 0 {
+		l.changes = append(l.changes, change{kind: changeFlags, box: bs.view.Name, modseq: l.nextModSeq(bs), list: flagged})
 	}
 	return missing
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"time"
 	"unicode/utf8"
 
@@ -14,6 +15,10 @@ import (
 
 // noCreate is the file that stops the birth of accounts while it is there.
 const noCreate = "nocreate"
+
+// removedDir has the directories of accounts whose name was given anew after
+// their password file was removed.
+const removedDir = "removed"
 
 // Login implements storage.Store.
 func (s *Store) Login(ctx context.Context, addr smtp.Address, p storage.Password, _ storage.Origin) (storage.Account, error) {
@@ -109,6 +114,9 @@ func (s *Store) bear(ctx context.Context, a *account, p storage.Password) error 
 	if err := s.bury(a); err != nil {
 		return err
 	}
+	if err := s.setAside(a); err != nil {
+		return err
+	}
 	r := &record{accounts: []smtp.Address{a.addr}}
 	r.changes = []change{{kind: changeBorn, box: storage.InboxName, validity: s.nextValidity(), text: hash}}
 	return s.write(a, r)
@@ -121,6 +129,37 @@ func (s *Store) bury(a *account) error {
 		return nil
 	}
 	return s.checkpoint()
+}
+
+// setAside moves away, durably, what lies where a new account is to be: an
+// earlier one whose password file was removed by hand. Its mail is not the new
+// owner's, and its snapshots know UIDs of another UIDVALIDITY; but it may be
+// that the file went by mistake.
+func (s *Store) setAside(a *account) error {
+	if _, err := s.fs.Stat(a.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("look for an earlier account: %w", err)
+	}
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	if err := s.fs.Mkdir(removedDir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	name := fmt.Sprintf("%s/%s.%d", removedDir, path.Base(a.dir), s.nextValidity())
+	if err := s.fs.Rename(a.dir, name); err != nil {
+		return fmt.Errorf("move an earlier account aside: %w", err)
+	}
+	s.log.Warn("the directory of an account without password file was moved to "+removedDir, "part", "storage", "account", a.addr)
+	if s.cfg.NoSync {
+		return nil
+	}
+	for _, dir := range []string{".", removedDir, s.mailDir()} {
+		if err := s.fs.SyncDir(dir); err != nil {
+			return s.lost(err)
+		}
+	}
+	return nil
 }
 
 // write makes the record of one account durable and shows it.

@@ -196,7 +196,7 @@ func (s *Store) replayLife(b *builder, c *change, seq uint64, n uint32) error {
 			return nil
 		}
 	}
-	if (c.kind == changeBorn || c.kind == changeMakeBox) && b.st.find(c.box) != nil {
+	if c.kind == changeMakeBox && b.st.find(c.box) != nil {
 		return nil
 	}
 	b.apply(c, n, nil)

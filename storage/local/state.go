@@ -221,12 +221,19 @@ func (b *builder) dropBox(name string) {
 
 // die ends the account.
 func (b *builder) die() {
+	b.forget()
+	b.st.alive, b.st.hash = false, ""
+	b.jobs = append(b.jobs, job{kind: jobWipe})
+	b.died, b.changed = true, true
+}
+
+// forget drops all that an account has. One that is born has something only
+// when its password file was removed behind our back.
+func (b *builder) forget() {
 	for _, bs := range slices.Clone(b.st.boxes) {
 		b.dropBox(bs.view.Name)
 	}
-	b.st.alive, b.st.hash, b.st.subs, b.st.meta = false, "", nil, nil
-	b.jobs = append(b.jobs, job{kind: jobWipe})
-	b.died, b.changed = true, true
+	b.st.subs, b.st.meta = nil, nil
 }
 
 // add appends a message; its UID must be UIDNext or higher.
