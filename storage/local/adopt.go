@@ -51,14 +51,15 @@ func (l *loading) explain(bs *boxState, missing []*item, listed map[string]maild
 	l.adopt(bs, listed)
 }
 
-// adopt takes message files that no snapshot has: ours that were expunged go,
-// others get new UIDs.
+// adopt takes message files that no snapshot has: they get new UIDs. After a
+// crash those of ours that were expunged go; else such a file was put there by
+// somebody, from a backup perhaps.
 func (l *loading) adopt(bs *boxState, listed map[string]maildir.File) {
 	uid := l.nextUID(bs)
 	var foreign []maildir.File
 	for _, f := range listed {
 		n, _ := maildir.ParseName(f.Name)
-		if ourBase(n.Base) && n.UID != 0 && storage.UID(n.UID) < bs.view.UIDNext {
+		if l.crashed && ourBase(n.Base) && n.UID != 0 && storage.UID(n.UID) < bs.view.UIDNext {
 			l.remove = append(l.remove, job{kind: jobRemove, box: bs.view.Name, file: f})
 			continue
 		}

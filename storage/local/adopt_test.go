@@ -143,6 +143,51 @@ func TestForeignChanges(t *testing.T) {
 	}
 }
 
+// Whatever is put into a mailbox by hand can be read: names without a flags
+// part in cur, and a message of ours out of a backup.
+func TestFilesPutThereByHand(t *testing.T) {
+	s, cfg, dir := onDisk(t, nil)
+	alice := filepath.Join(dir, "alice@relay.test")
+	must(t, s, login("alice"),
+		ops("deliver", storage.Deliver{To: at("alice"), Content: mail("first", 99)}),
+		ops("deliver", storage.Deliver{To: at("alice"), Content: mail("second", 99)}), checkpointNow)
+	file := names(t, filepath.Join(alice, "new"))[0]
+	backup, err := os.ReadFile(filepath.Join(alice, "new", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, s, ops("expunge", storage.Expunge{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{1}}))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, string(backup), alice, "new", file)
+	put(t, "bare", alice, "cur", "1900000000.foreign")
+	s = mustOpen(t, cfg)
+	s.settler.stop()
+	for i := range 4 {
+		v := view(t, s, "alice", "INBOX")
+		if len(v.Messages) != 3 || v.Messages[1].UID != 3 || v.Messages[2].UID != 4 {
+			t.Fatalf("start %d: view %+v", i, v)
+		}
+		if got := read(t, s, "alice", "INBOX", 3) + read(t, s, "alice", "INBOX", 4); got != string(backup)+"bare" {
+			t.Errorf("start %d: read %q", i, got)
+		}
+		switch i {
+		case 0:
+			s = killed(t, s, cfg)
+		case 1, 2: // flags come into the name, and go
+			flags := storage.FlagSeen * storage.Flags(i%2)
+			must(t, s, ops("flags", storage.SetFlags{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{3, 4}, Flags: flags}), checkpointNow)
+			if got := read(t, s, "alice", "INBOX", 4); got != "bare" {
+				t.Errorf("with flags %v: read %q", flags, got)
+			}
+			s = reopened(t, s, cfg)
+		default:
+			s = reopened(t, s, cfg)
+		}
+	}
+}
+
 // Without snapshots a mailbox is made from its files: UIDs stay, UIDNEXT
 // jumps, UIDVALIDITY rises.
 func TestRebuild(t *testing.T) {

@@ -68,10 +68,13 @@ func (it *item) fileName(m *storage.Message, loc uint32) (sub, name string) {
 		n = maildir.Name{Base: maildir.NewBase(m.Received, it.seq, int(it.n)), Size: m.Size, UID: uint32(m.UID)}
 	}
 	n.Flags = locFlags(loc)
-	if loc&locCur != 0 {
-		return maildir.Cur, n.InCur().String()
+	switch {
+	case loc&locCur == 0:
+		return maildir.New, n.Stem()
+	case it.foreign != nil: // others leave out the flags part where there are none
+		return maildir.Cur, n.String()
 	}
-	return maildir.New, n.Stem()
+	return maildir.Cur, n.InCur().String()
 }
 
 // content is the octets of one or more messages that have no file yet.

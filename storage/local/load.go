@@ -20,6 +20,7 @@ type loading struct {
 	st      *accountState
 	changes []change // what must be a record before it may be shown
 	remove  []job    // files that are nobody's
+	crashed bool     // the journal had records of it: files of what was expunged may be left
 }
 
 // load reads an account from disk. a.loading is held. While the journal is
@@ -246,6 +247,9 @@ func (l *loading) match(bs *boxState, listed map[string]maildir.File) (missing [
 		}
 		delete(listed, base)
 		n, _ := maildir.ParseName(f.Name)
+		if it.foreign != nil {
+			it.foreign = &n // others may have renamed it
+		}
 		loc := uint32(locSettled) | locOf(f.Sub == maildir.Cur, n.Flags)
 		if f.Sub != maildir.Cur {
 			loc &^= locCur

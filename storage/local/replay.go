@@ -265,6 +265,7 @@ func (s *Store) claim(b *builder) {
 		delete(listed, base)
 		if add.it.foreign != nil {
 			n, _ := maildir.ParseName(f.Name)
+			add.it.foreign = &n // others may have renamed it
 			add.it.loc.Store(locSettled | locOf(f.Sub == maildir.Cur, n.Flags))
 			continue
 		}
@@ -277,7 +278,7 @@ func (s *Store) finishReplay(a *account) error {
 	r := a.replay
 	a.replay = nil
 	st := *a.next
-	l := &loading{s: s, a: a, st: &st}
+	l := &loading{s: s, a: a, st: &st, crashed: true}
 	if !st.alive {
 		return nil
 	}
