@@ -91,7 +91,18 @@ func (a *Account) Configure(uri string) {
 
 // TryConfigure is Configure that gives the core's error and does not wait.
 func (a *Account) TryConfigure(uri string) error {
-	return a.core.call(configureTimeout, nil, "add_transport_from_qr", a.ID, uri)
+	err := a.core.call(configureTimeout, nil, "add_transport_from_qr", a.ID, uri)
+	if !unknownMethod(err) {
+		return err
+	}
+	// The 1.x series.
+	if err := a.core.Call(nil, "set_config_from_qr", a.ID, uri); err != nil {
+		return err
+	}
+	if err := a.core.call(configureTimeout, nil, "configure", a.ID); err != nil {
+		return err
+	}
+	return a.core.Call(nil, "start_io", a.ID)
 }
 
 // SetConfig sets a configuration key of the core.

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,6 +28,9 @@ const callTimeout = 60 * time.Second
 type Options struct {
 	// Name tells several cores of one test apart in their logs. Default "core".
 	Name string
+	// Version asks for another core than that of every day, "2.33.0". It has to
+	// be one that package.json names.
+	Version string
 	// Program is the path of deltachat-rpc-server. Default: see the package.
 	Program string
 	// Env is added to the environment, "DELTACHAT_BCC_SELF=1".
@@ -63,10 +67,23 @@ type request struct {
 type answer struct {
 	ID     uint64          `json:"id"`
 	Result json.RawMessage `json:"result"`
-	Error  *struct {
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-	} `json:"error"`
+	Error  *refusal        `json:"error"`
+}
+
+// refusal is the core's own word for what went wrong.
+type refusal struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("%d %s", r.Code, r.Message) }
+
+// unknownMethod tells that the core is too old, or too new, for a call.
+//
+// Source: JSON-RPC 2.0 section 5.1.
+func unknownMethod(err error) bool {
+	r, ok := errors.AsType[*refusal](err)
+	return ok && r.Code == -32601
 }
 
 // Start runs a core until the test ends. When the program is not there the
@@ -77,7 +94,7 @@ func Start(t testing.TB, o Options) *Core {
 		o.Name = "core"
 	}
 	if o.Program == "" {
-		o.Program = program(t)
+		o.Program = program(t, o.Version)
 	}
 	c := &Core{
 		t: t, name: o.Name, log: newCoreLog(t, o.Name),
@@ -113,22 +130,29 @@ func Start(t testing.TB, o Options) *Core {
 	return c
 }
 
-// program finds deltachat-rpc-server in the node_modules of this folder.
-func program(t testing.TB) string {
+// program finds deltachat-rpc-server in the node_modules of this folder, the
+// one of a version or, for "", the one of every day.
+func program(t testing.TB, version string) string {
 	t.Helper()
-	if p := os.Getenv("BARID_CORE"); p != "" {
+	if p := os.Getenv("BARID_CORE"); p != "" && version == "" {
 		return p
 	}
-	arch := map[string]string{"amd64": "x64", "arm64": "arm64", "386": "ia32"}[runtime.GOARCH]
-	tail := filepath.Join("test", "deltachat", "node_modules", "@deltachat",
-		"stdio-rpc-server-"+runtime.GOOS+"-"+arch, "deltachat-rpc-server")
+	platform := runtime.GOOS + "-" + map[string]string{"amd64": "x64", "arm64": "arm64", "386": "ia32"}[runtime.GOARCH]
+	dirName := filepath.Join("@deltachat", "stdio-rpc-server-"+platform)
+	if version != "" {
+		dirName = "core-" + version + "-" + platform
+	}
+	tail := filepath.Join("test", "deltachat", "node_modules", dirName, "deltachat-rpc-server")
 	dir, err := os.Getwd()
 	for ; err == nil && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		if p := filepath.Join(dir, tail); isFile(p) {
 			return p
 		}
 	}
-	const why = "the Delta Chat core is not installed: run `make core` (npm ci in test/deltachat), or set BARID_CORE to a deltachat-rpc-server"
+	why := "the Delta Chat core is not installed: run `make core` (npm ci in test/deltachat), or set BARID_CORE to a deltachat-rpc-server"
+	if version != "" {
+		why = fmt.Sprintf("the Delta Chat core %s is not installed (`make core`), or does not exist for %s", version, platform)
+	}
 	if os.Getenv("BARID_NEED_CORE") != "" {
 		t.Fatal(why)
 	}
@@ -167,7 +191,7 @@ func (c *Core) call(timeout time.Duration, result any, method string, params ...
 	if err != nil {
 		return fmt.Errorf("call %s: %w", method, err)
 	}
-	if method != "get_next_event_batch" {
+	if !strings.HasPrefix(method, "get_next_event") {
 		c.log.printf("call  %s", line)
 	}
 	c.writeMu.Lock()
@@ -185,7 +209,7 @@ func (c *Core) call(timeout time.Duration, result any, method string, params ...
 	select {
 	case a := <-got:
 		if a.Error != nil {
-			return fmt.Errorf("call %s: the core says %d %s", method, a.Error.Code, a.Error.Message)
+			return fmt.Errorf("call %s: the core says %w", method, a.Error)
 		}
 		if result == nil {
 			return nil
@@ -251,11 +275,9 @@ func (c *Core) readAnswers(stdout io.Reader) {
 // readEvents sorts the events by account until the core is gone.
 func (c *Core) readEvents() {
 	for {
-		var batch []struct {
-			Account uint32          `json:"contextId"`
-			Event   json.RawMessage `json:"event"`
-		}
-		if c.call(0, &batch, "get_next_event_batch") != nil {
+		batch, err := c.nextEvents()
+		if err != nil {
+			c.log.printf("no more events: %v", err)
 			return
 		}
 		for _, b := range batch {
@@ -273,6 +295,24 @@ func (c *Core) readEvents() {
 			}
 		}
 	}
+}
+
+// accountEvent is an event as it comes.
+type accountEvent struct {
+	Account uint32          `json:"contextId"`
+	Event   json.RawMessage `json:"event"`
+}
+
+// nextEvents waits for events. Cores before 2.48 give them one by one only.
+func (c *Core) nextEvents() ([]accountEvent, error) {
+	var batch []accountEvent
+	err := c.call(0, &batch, "get_next_event_batch")
+	if !unknownMethod(err) {
+		return batch, err
+	}
+	var e accountEvent
+	err = c.call(0, &e, "get_next_event")
+	return []accountEvent{e}, err
 }
 
 // SystemInfo gives what the core says about itself, "deltachat_core_version"
