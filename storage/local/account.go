@@ -27,10 +27,10 @@ type account struct {
 
 	loading sync.Mutex // held while it is read from disk
 	loaded  bool       // guarded by loading
-	birth   gate       // capacity one: who bears the account
 
-	mu   sync.Mutex    // guards next; held from the checks of a write until its record has a place
-	next *accountState // the newest
+	mu    sync.Mutex    // guards the fields below; held from the checks of a write until its record has a place
+	next  *accountState // the newest
+	birth gate          // see birthGate; nil until somebody wants to bear the account
 
 	pub     sync.Mutex     // guards pending; held while bells ring
 	pending []pendingState // not durable yet, ascending
@@ -42,9 +42,8 @@ type account struct {
 	pw passwordFile
 
 	// The rest belongs to the settler.
-	made    map[string]bool        // mailboxes whose directories were made
-	snap    map[*box]uint64        // the last record in the snapshot of a mailbox
-	found   map[*item]maildir.File // files that an earlier run made of items not settled in this one
+	made    map[string]bool        // mailboxes whose directories were made; nil while there are none
+	found   map[*item]maildir.File // files that an earlier run made of items not settled in this one; nil likewise
 	written writtenFiles
 
 	replay *replayed // while the journal is read; nil after
@@ -86,11 +85,22 @@ func (s *Store) hook(addr smtp.Address) (*account, error) {
 	}
 	a := s.accounts[addr]
 	if a == nil {
-		a = &account{addr: addr, dir: s.accountDir(addr), birth: make(gate, 1), made: map[string]bool{}, snap: map[*box]uint64{}, found: map[*item]maildir.File{}}
+		a = &account{addr: addr, dir: s.accountDir(addr)}
 		s.accounts[addr] = a
 	}
 	a.refs++
 	return a, nil
+}
+
+// birthGate lets one at a time bear the account. Most accounts are never born
+// while they are in memory, so it is made when it is asked for.
+func (a *account) birthGate() gate {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.birth == nil {
+		a.birth = make(gate, 1)
+	}
+	return a.birth
 }
 
 // release undoes acquire.

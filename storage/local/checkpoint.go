@@ -127,7 +127,7 @@ func (cp *checkpoint) account(at accountAt) error {
 		return err
 	}
 	for _, bs := range at.st.boxes {
-		if at.a.snap[bs.id] == bs.seq && bs.seq != 0 {
+		if bs.id.snapped == bs.seq && bs.seq != 0 {
 			continue
 		}
 		if err := cp.box(at.a, bs); err != nil {
@@ -158,7 +158,7 @@ func (cp *checkpoint) finish() error {
 	}
 	for _, at := range cp.states {
 		for _, bs := range at.st.boxes {
-			at.a.snap[bs.id] = bs.seq
+			bs.id.snapped = bs.seq
 		}
 		at.a.written = writtenFiles{at.st.meta, at.st.subs}
 		at.a.mu.Lock()

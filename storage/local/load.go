@@ -201,11 +201,10 @@ func (l *loading) newBox(name string, dir maildir.Dir, sn *snapshot) (*boxState,
 	if err := l.renumber(dir.Path(), sn); err != nil {
 		return nil, err
 	}
-	bs := &boxState{id: &box{}, seq: sn.applied, items: sn.items, view: storage.View{
+	bs := &boxState{id: &box{snapped: sn.applied}, seq: sn.applied, items: sn.items, view: storage.View{
 		Name: name, UIDValidity: sn.validity, UIDNext: sn.next, HighestModSeq: sn.modseq, Messages: sn.messages,
 	}, floor: sn.modseq}
 	l.s.raiseValidity(sn.validity)
-	l.a.snap[bs.id] = sn.applied
 	l.st.boxes = append(l.st.boxes, bs)
 	l.st.seq = max(l.st.seq, sn.applied)
 	return bs, nil

@@ -39,10 +39,11 @@ func (s *Store) Login(ctx context.Context, addr smtp.Address, p storage.Password
 		s.log.Info("registration rejected", "part", "storage", "account", ours, "reason", err)
 		return storage.Account{}, storage.ErrRefused
 	}
-	if err := a.birth.enter(ctx); err != nil {
+	birth := a.birthGate()
+	if err := birth.enter(ctx); err != nil {
 		return storage.Account{}, fmt.Errorf("login: %w", err)
 	}
-	defer a.birth.leave()
+	defer birth.leave()
 	if st := a.now.Load(); st.alive { // another login was faster
 		return s.enter(ctx, a, p)
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync"
+	"sync/atomic"
 
 	"barid/storage"
 )
@@ -17,12 +17,17 @@ type mailbox struct {
 	a  *account
 	id *box
 
-	mu     sync.Mutex // guards the fields below
-	subs   map[*subscription]struct{}
-	closed bool
+	closed atomic.Bool // set under id.mu
 }
 
-type subscription struct{ bell storage.Bell }
+// subscription is one bell in the list of its box, whose lock guards it:
+// there is one for each client that idles, so it is one small piece of memory.
+type subscription struct {
+	of             *mailbox // never changes
+	bell           storage.Bell
+	previous, next *subscription
+	over           bool // not in the list any more
+}
 
 // account gives the account that a caller means. The caller releases it.
 func (s *Store) account(ctx context.Context, acct storage.Account) (*account, *accountState, error) {
@@ -64,10 +69,7 @@ func (m *mailbox) state(ctx context.Context) (*boxState, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	m.mu.Lock()
-	closed := m.closed
-	m.mu.Unlock()
-	if closed {
+	if m.closed.Load() {
 		return nil, storage.ErrClosed
 	}
 	bs := m.a.now.Load().of(m.id)
@@ -152,49 +154,65 @@ func give(uid storage.UID, o opened, part storage.Part, f func(storage.UID, stor
 
 // Subscribe implements storage.Mailbox.
 func (m *mailbox) Subscribe(b storage.Bell) (cancel func()) {
-	sub := &subscription{b}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	id := m.id
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	if m.closed.Load() {
 		return func() {}
 	}
-	if m.subs == nil {
-		m.subs = map[*subscription]struct{}{}
+	sub := &subscription{of: m, bell: b, next: id.first}
+	if id.first != nil {
+		id.first.previous = sub
 	}
-	m.subs[sub] = struct{}{}
-	m.id.mu.Lock()
-	defer m.id.mu.Unlock()
-	if m.id.bells == nil {
-		m.id.bells = map[*subscription]struct{}{}
-	}
-	m.id.bells[sub] = struct{}{}
-	return func() { m.cancel(sub) }
+	id.first = sub
+	return sub.cancel
 }
 
-func (m *mailbox) cancel(sub *subscription) {
-	m.mu.Lock()
-	delete(m.subs, sub)
-	m.mu.Unlock()
+func (sub *subscription) cancel() {
+	m := sub.of
 	m.id.mu.Lock()
 	defer m.id.mu.Unlock()
-	delete(m.id.bells, sub)
+	m.id.drop(sub)
+}
+
+// drop takes a subscription out of the list, where it may be no more.
+func (b *box) drop(sub *subscription) {
+	if sub.over {
+		return
+	}
+	sub.over = true
+	if sub.previous != nil {
+		sub.previous.next = sub.next
+	} else {
+		b.first = sub.next
+	}
+	if sub.next != nil {
+		sub.next.previous = sub.previous
+	}
+	sub.previous, sub.next = nil, nil
 }
 
 // Close implements storage.Mailbox.
 func (m *mailbox) Close() {
-	m.mu.Lock()
-	if m.closed {
-		m.mu.Unlock()
+	if !m.end() {
 		return
 	}
-	m.closed = true
-	subs := m.subs
-	m.subs = nil
-	m.mu.Unlock()
-	m.id.mu.Lock()
-	for sub := range subs {
-		delete(m.id.bells, sub)
-	}
-	m.id.mu.Unlock()
 	m.s.release(m.a)
+}
+
+// end ends the subscriptions and tells whether they had not ended before.
+func (m *mailbox) end() bool {
+	m.id.mu.Lock()
+	defer m.id.mu.Unlock()
+	if m.closed.Swap(true) {
+		return false
+	}
+	for sub := m.id.first; sub != nil; {
+		next := sub.next
+		if sub.of == m {
+			m.id.drop(sub)
+		}
+		sub = next
+	}
+	return true
 }

@@ -269,6 +269,9 @@ func (s *Store) claim(b *builder) {
 			add.it.loc.Store(locSettled | locOf(f.Sub == maildir.Cur, n.Flags))
 			continue
 		}
+		if b.a.found == nil {
+			b.a.found = map[*item]maildir.File{}
+		}
 		b.a.found[add.it] = f
 	}
 }

@@ -18,7 +18,7 @@ func (s *Store) do(j *job) error {
 	case jobDropBox:
 		return s.dropBoxFiles(j.a, j.box)
 	case jobWipe:
-		j.a.made, j.a.written = map[string]bool{}, writtenFiles{}
+		j.a.made, j.a.written = nil, writtenFiles{}
 		return s.fs.RemoveAll(j.a.dir)
 	case jobAccount:
 		return s.writeAccount(j.a)
@@ -57,6 +57,9 @@ func (s *Store) makeDir(a *account, box string) error {
 	}
 	if err := s.dir(a, box).Make(); err != nil {
 		return err
+	}
+	if a.made == nil {
+		a.made = map[string]bool{}
 	}
 	a.made[box] = true
 	return nil

@@ -51,14 +51,16 @@ const maxGone = 4096
 
 // box is one life of a mailbox: the same for all of its states.
 type box struct {
-	mu    sync.Mutex // guards bells; held while they ring
-	bells map[*subscription]struct{}
+	snapped uint64 // the last record in its snapshot; the settler's own
+
+	mu    sync.Mutex    // guards the list and what is in it; held while bells ring
+	first *subscription // in no order
 }
 
 func (b *box) ring() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for s := range b.bells {
+	for s := b.first; s != nil; s = s.next {
 		s.bell.Ring()
 	}
 }
