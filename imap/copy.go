@@ -25,7 +25,7 @@ func (s *session) uidMove(c *wire.Command) (string, error) { return s.copyBy(c, 
 // copyBy answers COPY and MOVE with the codes of RFC 4315 and RFC 6851.
 func (s *session) copyBy(c *wire.Command, byUID, move bool) (string, error) {
 	c.SP()
-	set := c.Set()
+	set := takeNumbers(c)
 	c.SP()
 	dest := c.Mailbox()
 	if err := c.End(); err != nil {
@@ -63,7 +63,10 @@ func (s *session) copyBy(c *wire.Command, byUID, move bool) (string, error) {
 	out.Raw("* OK [")
 	out.Raw(copyUID(o))
 	out.Raw("] Moved UIDs\r\n")
-	return "OK Move completed", nil
+	if err := s.tell(everything, nil); err != nil {
+		return noReply, err
+	}
+	return "OK " + s.highestCode() + "Move completed", nil
 }
 
 func (s *session) uids(places []int) []storage.UID {
@@ -93,19 +96,26 @@ func (s *session) expunge(c *wire.Command) (string, error) {
 // uidExpunge answers UID EXPUNGE (RFC 4315 section 2.1).
 func (s *session) uidExpunge(c *wire.Command) (string, error) {
 	c.SP()
-	set := c.Set()
+	set := takeNumbers(c)
 	if err := c.End(); err != nil {
 		return noReply, err
 	}
-	set = set.Resolve(uint32(lastUID(s.box.told)))
-	return s.expungeSome(func(u storage.UID) bool { return set.Has(uint32(u)) })
+	uids := s.uidSet(set)
+	return s.expungeSome(func(u storage.UID) bool { return uids.Has(uint32(u)) })
 }
 
 func (s *session) expungeSome(only func(storage.UID) bool) (string, error) {
 	if s.box.readOnly {
 		return noReply, refusal("[READ-ONLY] The mailbox is open for reading")
 	}
-	return "OK Expunge completed", s.expungeDeleted(only)
+	gone, err := s.expungeDeleted(only)
+	if err != nil || gone.ModSeq == 0 {
+		return "OK Expunge completed", err
+	}
+	if err := s.tell(everything, nil); err != nil {
+		return noReply, err
+	}
+	return "OK " + s.highestCode() + "Expunge completed", nil
 }
 
 // unselectBox answers UNSELECT (RFC 3691): CLOSE without expunging.

@@ -19,13 +19,30 @@ func (s *session) uidFetch(c *wire.Command) (string, error) { return s.fetchBy(c
 // because clients take every FETCH line for a piece of the answer.
 func (s *session) fetchBy(c *wire.Command, byUID bool) (string, error) {
 	c.SP()
-	set := c.Set()
+	set := takeNumbers(c)
 	c.SP()
 	f := c.Fetch()
+	if f.Vanished && (!byUID || !s.qresync) {
+		c.Fail("VANISHED is for UID FETCH after ENABLE QRESYNC")
+	}
 	if err := c.End(); err != nil {
 		return noReply, err
 	}
-	if err := s.tell(arrivals, nil); err != nil {
+	if f.ChangedSince != nil || f.Has(wire.ItemModSeq) {
+		s.useModSeqs()
+	}
+	var gone wire.Set
+	if f.Vanished {
+		var err error
+		if gone, err = s.vanishedSince(*f.ChangedSince, s.askedUIDs(set)); err != nil {
+			return noReply, err
+		}
+	}
+	what := arrivals
+	if byUID && s.qresync {
+		what = noFlags // or what they cache would be newer than what they know to be gone
+	}
+	if err := s.tell(what, nil); err != nil {
 		return noReply, err
 	}
 	if s.over.Load() {
@@ -34,9 +51,10 @@ func (s *session) fetchBy(c *wire.Command, byUID bool) (string, error) {
 	if byUID && !f.Has(wire.ItemUID) {
 		f.Items = append([]wire.FetchItem{{Item: wire.ItemUID}}, f.Items...)
 	}
-	if f.ChangedSince > 0 && !f.Has(wire.ItemModSeq) {
+	if f.ChangedSince != nil && !f.Has(wire.ItemModSeq) {
 		f.Items = append(f.Items, wire.FetchItem{Item: wire.ItemModSeq})
 	}
+	vanishedLine(s.writer(), gone, true)
 	a, err := s.newFetchAnswer(f, s.pick(set, byUID))
 	if err != nil {
 		return noReply, err
@@ -45,26 +63,6 @@ func (s *session) fetchBy(c *wire.Command, byUID bool) (string, error) {
 		return noReply, err
 	}
 	return "OK Fetch completed", nil
-}
-
-// pick gives the places in told of the messages that set names, ascending.
-func (s *session) pick(set wire.Set, byUID bool) []int {
-	told := s.box.told
-	largest := uint32(len(told))
-	if byUID {
-		largest = uint32(lastUID(told))
-	}
-	var places []int
-	for _, r := range set.Resolve(largest) {
-		i := int(r.First) - 1
-		if byUID {
-			i, _ = find(told, storage.UID(r.First))
-		}
-		for ; i < len(told) && (byUID && uint32(told[i].UID) <= r.Last || !byUID && uint32(i) < r.Last); i++ {
-			places = append(places, i)
-		}
-	}
-	return places
 }
 
 // fetchAnswer is the answer to one FETCH under way.
@@ -95,7 +93,7 @@ func (s *session) newFetchAnswer(f wire.Fetch, places []int) (*fetchAnswer, erro
 	for _, i := range places {
 		uid := s.box.told[i].UID
 		j, ok := find(v.Messages, uid)
-		if !ok || uint64(v.Messages[j].ModSeq) <= f.ChangedSince {
+		if !ok || f.ChangedSince != nil && !newerThan(v.Messages[j].ModSeq, *f.ChangedSince) {
 			continue
 		}
 		a.uids = append(a.uids, uid)
@@ -189,12 +187,13 @@ func (a *fetchAnswer) message(uid storage.UID, content storage.Content) error {
 	out.Number(uint64(a.place[uid] + 1))
 	out.Raw(" FETCH (")
 	body := messageBody{content: content}
-	flags := false
+	flags, modSeq := false, false
 	for n, i := range a.items {
 		if n > 0 {
 			out.Raw(" ")
 		}
 		flags = flags || i.Item == wire.ItemFlags
+		modSeq = modSeq || i.Item == wire.ItemModSeq
 		if err := a.item(out, i, m, &body); err != nil {
 			return err
 		}
@@ -202,6 +201,9 @@ func (a *fetchAnswer) message(uid storage.UID, content storage.Content) error {
 	if a.seen[uid] && !flags {
 		out.Raw(" FLAGS ")
 		out.Flags(flagNames(m.Flags))
+	}
+	if a.seen[uid] && !modSeq {
+		a.s.modSeqToo(m)
 	}
 	out.Raw(")\r\n")
 	if a.repeated += body.repeated(); a.repeated > maxRepeated {
@@ -225,9 +227,7 @@ func (a *fetchAnswer) item(out *wire.Writer, i wire.FetchItem, m storage.Message
 		out.Raw("RFC822.SIZE ")
 		out.Number(uint64(m.Size))
 	case wire.ItemModSeq:
-		out.Raw("MODSEQ (")
-		out.Number(uint64(m.ModSeq))
-		out.Raw(")")
+		writeModSeq(out, m.ModSeq)
 	case wire.ItemEnvelope:
 		head, err := body.header()
 		if err != nil {

@@ -193,3 +193,36 @@ func TestFetchesLookOnlySoOftenAtLongHeaders(t *testing.T) {
 	}
 	p.Play(t, "C: x UID FETCH 1:* ("+items+")\nS* \\* BYE .*\nS--\n")
 }
+
+// Where the store has forgotten what went, everything that is not there
+// counts as gone: a client that is told too little shows mail for ever that
+// is no more.
+func TestResyncAfterTheStoreForgot(t *testing.T) {
+	l := newLab(t) // whose store never knows
+	p := alice(t, l)
+	for range 4 {
+		l.deliver(t, "alice@relay.test", letter)
+	}
+	l.expungeOne(t, 2)
+	p.Play(t, `
+C: b ENABLE QRESYNC
+S* b OK .*
+C: c SELECT INBOX
+S* \* OK \[UIDVALIDITY (?P<v>\d+)\] .*
+S* c OK .*
+C: d SELECT INBOX (QRESYNC (${v} 1 1:9))
+S* \* OK \[HIGHESTMODSEQ \d+\] .*
+S: * VANISHED (EARLIER) 2
+S* d OK .*
+C: e UID FETCH 2:* (UID) (CHANGEDSINCE 7 VANISHED)
+S: * VANISHED (EARLIER) 2
+S: e OK Fetch completed
+`)
+	l.expungeOne(t, 4)
+	p.Play(t, `
+C: f UID FETCH 1:* (UID) (CHANGEDSINCE 7 VANISHED)
+S: * VANISHED 4
+S: * VANISHED (EARLIER) 2
+S: f OK Fetch completed
+`)
+}

@@ -74,6 +74,9 @@ func (s *session) idleLine() {
 	out.Raw(" OK Idle completed\r\n")
 }
 
+// Idle tells how many clients are in IDLE.
+func (sv *Server) Idle() int64 { return sv.idle.Load() }
+
 // Ring is the bell of the mailbox: somebody changed it. A session that does
 // not idle looks by itself.
 func (s *session) Ring() {

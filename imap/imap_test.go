@@ -170,6 +170,7 @@ S: * 0 EXISTS
 S: * 0 RECENT
 S~ \* OK \[UIDVALIDITY \d+\] .*
 S: * OK [UIDNEXT 1] Predicted next UID
+S: * OK [HIGHESTMODSEQ 2] Highest mod-sequence
 S: A0004 OK [READ-WRITE] Select completed
 C: A0005 UID FETCH 1:500 (UID RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM CONTENT-TYPE SECURE-JOIN)])
 S: A0005 OK Fetch completed
@@ -198,6 +199,7 @@ C: A0010 CLOSE
 S: A0010 OK Close completed
 C: A0011 SELECT "INBOX"
 S* \* OK \[UIDNEXT 2\] .*
+S~ \* OK \[HIGHESTMODSEQ \d+\] .*
 S: A0011 OK [READ-WRITE] Select completed
 C: A0012 IDLE
 S: + idling

@@ -151,3 +151,15 @@ S: 1111 2222)
 S: e OK Getmetadata completed
 `)
 }
+
+// Dialogues about extensions, one file for each, over the engine that relays
+// use.
+func TestExtensions(t *testing.T) {
+	transcript.Each(t, "testdata/extensions/*.txt", func(t *testing.T, s *transcript.Script) {
+		_, dial := onDisk(t)
+		again := transcript.Dial(func(string) (net.Conn, error) { return dial(), nil })
+		if err := transcript.New(t, dial(), again).Run(s); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -24,6 +24,11 @@ type mailbox struct {
 	told []storage.Message
 	// view is the View that told is equal to, nil when they differ.
 	view *storage.View
+	// whole is the mod-sequence up to which the client knows everything.
+	whole storage.ModSeq
+	// saved is the result of the last search that was saved (RFC 5182), as a
+	// resolved set of UIDs.
+	saved wire.Set
 }
 
 // find gives the place of uid in messages, or where it would be.
@@ -50,7 +55,7 @@ func (s *session) open(name string, readOnly bool) (*storage.View, error) {
 		box.Close()
 		return nil, fault(err)
 	}
-	s.box = mailbox{Mailbox: box, name: name, readOnly: readOnly, validity: v.UIDValidity, told: v.Messages, view: v}
+	s.box = mailbox{Mailbox: box, name: name, readOnly: readOnly, validity: v.UIDValidity, told: v.Messages, view: v, whole: v.HighestModSeq}
 	s.state = selected
 	return v, nil
 }
@@ -86,18 +91,20 @@ func (s *session) examine(c *wire.Command) (string, error)   { return s.selectAs
 func (s *session) selectAs(c *wire.Command, readOnly bool) (string, error) {
 	c.SP()
 	name := c.Mailbox()
-	if c.More() {
-		c.SP()
-		c.List(func() { // (CONDSTORE), which changes nothing here
-			if c.Atom() != "CONDSTORE" {
-				c.Fail("Unknown SELECT parameter")
-			}
-		})
+	params := c.Select()
+	if params.QResync != nil && !s.qresync {
+		c.Fail("ENABLE QRESYNC first")
 	}
 	if err := c.End(); err != nil {
 		return noReply, err
 	}
-	s.unselect()
+	if s.box.Mailbox != nil {
+		s.unselect()
+		s.writer().Raw("* OK [CLOSED] Another mailbox is opened\r\n")
+	}
+	if params.CondStore {
+		s.useModSeqs()
+	}
 	v, err := s.open(name, readOnly)
 	if err != nil {
 		return noReply, err
@@ -118,6 +125,10 @@ func (s *session) selectAs(c *wire.Command, readOnly bool) (string, error) {
 	out.Raw("] UIDs valid\r\n* OK [UIDNEXT ")
 	out.Number(uint64(v.UIDNext))
 	out.Raw("] Predicted next UID\r\n")
+	s.highestLine(v.HighestModSeq)
+	if err := s.resync(params.QResync); err != nil {
+		return noReply, err
+	}
 	if readOnly {
 		return "OK [READ-ONLY] Examine completed", nil
 	}
@@ -128,21 +139,36 @@ func (s *session) closeBox(c *wire.Command) (string, error) {
 	if err := c.End(); err != nil {
 		return noReply, err
 	}
+	code := ""
 	if !s.box.readOnly {
-		if err := s.expungeDeleted(nil); err != nil {
+		gone, err := s.expungeDeleted(nil)
+		if err != nil {
 			return noReply, err
+		}
+		if gone.ModSeq > 0 && s.qresync {
+			code = s.closingCode(gone)
 		}
 	}
 	s.unselect()
-	return "OK Close completed", nil
+	return "OK " + code + "Close completed", nil
+}
+
+// closingCode is the response code of CLOSE, after which the client is told
+// no more: it must not hide what others did since the client was told last.
+func (s *session) closingCode(gone storage.Outcome) string {
+	if s.box.view == nil || s.box.whole+1 != gone.ModSeq {
+		return ""
+	}
+	s.box.whole = gone.ModSeq
+	return s.highestCode()
 }
 
 // expungeDeleted removes the messages that have the flag for it, of all or
 // of those that only says.
-func (s *session) expungeDeleted(only func(storage.UID) bool) error {
+func (s *session) expungeDeleted(only func(storage.UID) bool) (storage.Outcome, error) {
 	v, err := s.look()
 	if err != nil {
-		return err
+		return storage.Outcome{}, err
 	}
 	var uids []storage.UID
 	for _, m := range v.Messages {
@@ -151,10 +177,9 @@ func (s *session) expungeDeleted(only func(storage.UID) bool) error {
 		}
 	}
 	if len(uids) == 0 {
-		return nil
+		return storage.Outcome{}, nil
 	}
-	_, err = s.commit(storage.Expunge{Account: s.account, Mailbox: s.box.name, UIDs: uids, OnlyDeleted: true})
-	return err
+	return s.commit(storage.Expunge{Account: s.account, Mailbox: s.box.name, UIDs: uids, OnlyDeleted: true})
 }
 
 // The flags there are. Keywords are not kept.

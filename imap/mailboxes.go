@@ -2,6 +2,7 @@ package imap
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -219,7 +220,7 @@ var statusItems = map[string]func(*storage.View) uint64{
 	"UIDVALIDITY":   func(v *storage.View) uint64 { return uint64(v.UIDValidity) },
 	"UNSEEN":        func(v *storage.View) uint64 { return count(v, storage.FlagSeen, 0) },
 	"DELETED":       func(v *storage.View) uint64 { return count(v, storage.FlagDeleted, storage.FlagDeleted) },
-	"HIGHESTMODSEQ": func(v *storage.View) uint64 { return uint64(v.HighestModSeq) },
+	"HIGHESTMODSEQ": func(v *storage.View) uint64 { return wireModSeq(v.HighestModSeq) },
 	"SIZE": func(v *storage.View) (n uint64) {
 		for _, m := range v.Messages {
 			n += uint64(m.Size)
@@ -238,23 +239,28 @@ func count(v *storage.View, mask, should storage.Flags) (n uint64) {
 	return n
 }
 
+func knownStatus(items []string) bool {
+	for _, item := range items {
+		if statusItems[item] == nil {
+			return false
+		}
+	}
+	return true
+}
+
 func (s *session) status(c *wire.Command) (string, error) {
 	c.SP()
 	name := c.Mailbox()
 	c.SP()
-	var items []string
-	c.List(func() {
-		item := strings.ToUpper(c.Atom())
-		if statusItems[item] == nil || len(items) > len(statusItems) {
-			c.Fail("Unknown STATUS item")
-		}
-		items = append(items, item)
-	})
-	if len(items) == 0 {
-		c.Fail("No STATUS item")
+	items := c.StatusItems()
+	if !knownStatus(items) {
+		c.Fail("Unknown STATUS item")
 	}
 	if err := c.End(); err != nil {
 		return noReply, err
+	}
+	if slices.Contains(items, "HIGHESTMODSEQ") {
+		s.useModSeqs()
 	}
 	box, err := s.sv.cfg.Store.Open(s.ctx, s.account, name)
 	if err != nil {
@@ -289,10 +295,11 @@ func (s *session) namespace(c *wire.Command) (string, error) {
 	return "OK Namespace completed", nil
 }
 
-// enable answers ENABLE (RFC 5161). There is nothing that can be enabled.
+// enable answers ENABLE (RFC 5161). Words that are not known are passed over.
 func (s *session) enable(c *wire.Command) (string, error) {
+	var words []string
 	for c.SP(); ; c.SP() {
-		c.Atom()
+		words = append(words, strings.ToUpper(c.Atom()))
 		if !c.More() {
 			break
 		}
@@ -300,6 +307,14 @@ func (s *session) enable(c *wire.Command) (string, error) {
 	if err := c.End(); err != nil {
 		return noReply, err
 	}
-	s.writer().Raw("* ENABLED\r\n")
+	enabled := "* ENABLED"
+	for _, w := range words {
+		if s.enableFeature(w) && !strings.Contains(enabled+" ", " "+w+" ") {
+			enabled += " " + w
+		}
+	}
+	out := s.writer()
+	out.Raw(enabled)
+	out.EOL()
 	return "OK Enable completed", nil
 }

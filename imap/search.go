@@ -26,20 +26,20 @@ func (s *session) search(c *wire.Command) (string, error)    { return s.searchBy
 func (s *session) uidSearch(c *wire.Command) (string, error) { return s.searchBy(c, true) }
 
 func (s *session) searchBy(c *wire.Command, byUID bool) (string, error) {
-	charset, key := c.Search()
+	search := c.Search()
 	if err := c.End(); err != nil {
 		return noReply, err
 	}
-	if charset != "" && charset != "US-ASCII" && charset != "UTF-8" {
-		return noReply, refusal("[BADCHARSET (US-ASCII UTF-8)] Unknown charset")
-	}
-	if err := s.tell(arrivals, nil); err != nil {
-		return noReply, err
-	}
-	q := newQuery(key, s.box.told)
-	found, err := s.find(q)
+	found, err := s.searchFor(search)
 	if err != nil {
+		if search.Return != nil && search.Return.Save {
+			s.box.saved = nil // RFC 5182 section 2.1
+		}
 		return noReply, err
+	}
+	if search.Return != nil {
+		s.searchResult(c.Tag, byUID, search, found)
+		return "OK Search completed", nil
 	}
 	out := s.writer()
 	out.Raw("* SEARCH")
@@ -51,8 +51,119 @@ func (s *session) searchBy(c *wire.Command, byUID bool) (string, error) {
 		out.Raw(" ")
 		out.Number(n)
 	}
+	if search.Key.HasModSeq() && len(found) > 0 {
+		out.Raw(" (MODSEQ ")
+		out.Number(wireModSeq(s.highestOf(found)))
+		out.Raw(")")
+	}
 	out.EOL()
 	return "OK Search completed", nil
+}
+
+// searchFor gives the places in told of what was found.
+func (s *session) searchFor(search wire.Search) ([]int, error) {
+	if search.Charset != "" && search.Charset != "US-ASCII" && search.Charset != "UTF-8" {
+		return nil, refusal("[BADCHARSET (US-ASCII UTF-8)] Unknown charset")
+	}
+	if search.Key.HasModSeq() {
+		s.useModSeqs()
+	}
+	if err := s.tell(arrivals, nil); err != nil {
+		return nil, err
+	}
+	return s.find(newQuery(search.Key, s.box.told, s.box.saved))
+}
+
+// searchResult writes an ESEARCH line (RFC 4731), unless nothing is to be
+// returned, and keeps what is to be kept (RFC 5182).
+func (s *session) searchResult(tag string, byUID bool, search wire.Search, found []int) {
+	r := *search.Return
+	if r.Save {
+		s.box.saved = s.savedOf(r, found)
+		if r == (wire.SearchReturn{Save: true}) {
+			return
+		}
+	}
+	names := make([]uint32, len(found))
+	for k, i := range found {
+		names[k] = uint32(i + 1)
+		if byUID {
+			names[k] = uint32(s.box.told[i].UID)
+		}
+	}
+	out := s.writer()
+	out.Raw("* ESEARCH (TAG ")
+	out.String(tag)
+	out.Raw(")")
+	if byUID {
+		out.Raw(" UID")
+	}
+	item := func(name, value string) {
+		out.Raw(" ")
+		out.Raw(name)
+		out.Raw(" ")
+		out.Raw(value)
+	}
+	if n := len(names); n > 0 {
+		if r.Min {
+			item("MIN", number(uint64(names[0])))
+		}
+		if r.Max {
+			item("MAX", number(uint64(names[n-1])))
+		}
+		if r.All {
+			item("ALL", wire.FormatSet(names))
+		}
+	}
+	if r.Count {
+		item("COUNT", number(uint64(len(names))))
+	}
+	if search.Key.HasModSeq() && len(found) > 0 {
+		item("MODSEQ", number(wireModSeq(s.highestOf(s.returned(r, found)))))
+	}
+	out.EOL()
+}
+
+// returned gives what of found the result options tell of: the ends only
+// when nothing else is asked for (RFC 4731 section 3.2).
+func (s *session) returned(r wire.SearchReturn, found []int) []int {
+	if r.All || r.Count || !r.Min && !r.Max || len(found) == 0 {
+		return found
+	}
+	var ends []int
+	if r.Min {
+		ends = append(ends, found[0])
+	}
+	if r.Max {
+		ends = append(ends, found[len(found)-1])
+	}
+	return ends
+}
+
+// savedOf gives what a search leaves for "$".
+func (s *session) savedOf(r wire.SearchReturn, found []int) wire.Set {
+	var set wire.Set
+	for _, i := range s.returned(r, found) {
+		uid := uint32(s.box.told[i].UID)
+		set = append(set, wire.Range{First: uid, Last: uid})
+	}
+	return set.Resolve(0) // neighbours become one
+}
+
+// highestOf gives the highest ModSeq of messages, as they are told or newer.
+func (s *session) highestOf(places []int) storage.ModSeq {
+	var top storage.ModSeq
+	v, err := s.look()
+	for _, i := range places {
+		m := s.box.told[i]
+		if err == nil {
+			if j, ok := find(v.Messages, m.UID); ok {
+				m = v.Messages[j]
+			}
+		}
+		top = max(top, m.ModSeq)
+	}
+	return top
 }
 
 // find gives the places in told of the messages that q holds for, ascending.
@@ -124,14 +235,15 @@ func verdictOf(b bool) verdict {
 
 // query is a search under way.
 type query struct {
-	key  wire.SearchKey
-	left int64 // octets that may still be read
+	key   wire.SearchKey
+	saved wire.Set
+	left  int64 // octets that may still be read
 }
 
 // newQuery prepares a key for the messages that the client knows: sets are
 // resolved, texts folded.
-func newQuery(key wire.SearchKey, told []storage.Message) *query {
-	q := &query{key: key, left: searchTotal}
+func newQuery(key wire.SearchKey, told []storage.Message, saved wire.Set) *query {
+	q := &query{key: key, saved: saved, left: searchTotal}
 	prepare(&q.key, uint32(len(told)), uint32(lastUID(told)))
 	return q
 }
@@ -171,7 +283,9 @@ func (q *query) holds(k *wire.SearchKey, i int, m storage.Message, text *searchT
 	case wire.SearchSmaller:
 		return verdictOf(m.Size < int64(k.Number))
 	case wire.SearchModSeq:
-		return verdictOf(uint64(m.ModSeq) >= k.Number)
+		return verdictOf(wireModSeq(m.ModSeq) >= k.Number)
+	case wire.SearchSaved:
+		return verdictOf(q.saved.Has(uint32(m.UID)))
 	case wire.SearchNot:
 		return -q.holds(&k.Sub[0], i, m, text)
 	case wire.SearchOr:

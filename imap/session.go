@@ -87,6 +87,8 @@ type session struct {
 	state    state
 	asked    bool        // asked for CAPABILITY, or logged in by AUTHENTICATE
 	deltaID  bool        // said ID "Delta Chat"
+	modSeqs  bool        // is told of mod-sequences (RFC 7162)
+	qresync  bool        // is told of expunged messages by UID
 	refusals uint8       // logins refused so far
 	bad      uint8       // commands that were none
 	tag      string      // of the IDLE or the refused login under way

@@ -1,8 +1,6 @@
 package imap
 
 import (
-	"slices"
-
 	"barid/imap/wire"
 	"barid/storage"
 )
@@ -16,7 +14,7 @@ var storeModes = map[wire.StoreMode]storage.FlagMode{
 
 func (s *session) storeBy(c *wire.Command, byUID bool) (string, error) {
 	c.SP()
-	set := c.Set()
+	set := takeNumbers(c)
 	c.SP()
 	st := c.Store()
 	if err := c.End(); err != nil {
@@ -40,42 +38,74 @@ func (s *session) storeBy(c *wire.Command, byUID bool) (string, error) {
 		Account: s.account, Mailbox: s.box.name, UIDs: uids, Mode: storeModes[st.Mode], Flags: flagsOf(st.Flags),
 	}
 	if st.UnchangedSince != nil {
-		since := storage.ModSeq(*st.UnchangedSince)
+		s.useModSeqs()
+		since, _ := storeModSeq(*st.UnchangedSince) // no message has a ModSeq as low as zero
 		op.UnchangedSince = &since
 	}
 	o, err := s.commit(op)
 	if err != nil {
 		return noReply, err
 	}
-	known := func(m storage.Message) bool { return m.ModSeq == o.ModSeq }
-	if !st.Silent {
-		v, err := s.flagLines(uids)
-		if err != nil {
-			return noReply, err
-		}
-		known = func(m storage.Message) bool {
-			_, ours := slices.BinarySearch(uids, m.UID)
-			j, ok := find(v.Messages, m.UID)
-			return ours && ok && v.Messages[j].ModSeq == m.ModSeq
-		}
+	known, err := s.stored(o, uids, st.Silent)
+	if err != nil {
+		return noReply, err
 	}
-	return "OK Store completed", s.tell(what, known)
+	reply := "OK Store completed"
+	if len(o.Skipped) > 0 {
+		reply = "OK [MODIFIED " + s.named(o.Skipped, byUID) + "] Some messages were changed meanwhile"
+	}
+	return reply, s.tell(what, known)
 }
 
-// flagLines tells the flags of messages, changed or not, and gives the View
-// that has them.
-func (s *session) flagLines(uids []storage.UID) (*storage.View, error) {
+// stored tells what came of a STORE, and gives what need not be told again.
+func (s *session) stored(o storage.Outcome, uids []storage.UID, silent bool) (known func(storage.Message) bool, err error) {
+	if silent && !s.modSeqs {
+		return func(m storage.Message) bool { return m.ModSeq == o.ModSeq }, nil
+	}
 	v, err := s.look()
 	if err != nil {
 		return nil, err
 	}
+	told := make(map[storage.UID]storage.ModSeq, len(uids))
 	for _, uid := range uids {
 		j, ok := find(v.Messages, uid)
 		if !ok {
 			continue
 		}
 		i, _ := find(s.box.told, uid)
-		flagsLine(s.writer(), i, v.Messages[j])
+		m := v.Messages[j]
+		switch {
+		case !silent:
+			s.flagsLine(i, m)
+		case m.ModSeq == o.ModSeq:
+			s.modSeqLine(i, m) // the client must know it, or its own change looks like another's
+		default:
+			continue
+		}
+		told[uid] = m.ModSeq
 	}
-	return v, nil
+	return func(m storage.Message) bool { return m.ModSeq != 0 && told[m.UID] == m.ModSeq }, nil
+}
+
+func (s *session) modSeqLine(i int, m storage.Message) {
+	out := s.writer()
+	out.Raw("* ")
+	out.Number(uint64(i + 1))
+	out.Raw(" FETCH (UID ")
+	out.Number(uint64(m.UID))
+	s.modSeqToo(m)
+	out.Raw(")\r\n")
+}
+
+// named writes messages as a set, by UID or by number.
+func (s *session) named(uids []storage.UID, byUID bool) string {
+	names := make([]uint32, len(uids))
+	for k, uid := range uids {
+		names[k] = uint32(uid)
+		if !byUID {
+			i, _ := find(s.box.told, uid)
+			names[k] = uint32(i + 1)
+		}
+	}
+	return wire.FormatSet(names)
 }

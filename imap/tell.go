@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -10,15 +9,20 @@ import (
 	"barid/storage"
 )
 
-// telling is how much of what changed a client may be told at a moment.
+// telling is what of the changes a client may be told at a moment.
 type telling uint8
 
-// The amounts, each more than the one before.
+// What may be told, and how it is combined.
 const (
-	nothing     telling = iota
-	arrivals            // EXISTS only: inside FETCH, and to cores in IDLE
-	keepNumbers         // flags, too, but no EXPUNGE: message numbers stay (RFC 9051 section 7.5.1)
-	everything          //
+	tellNew   telling = 1 << iota // EXISTS
+	tellFlags                     // FETCH
+	tellGone                      // EXPUNGE or VANISHED
+
+	nothing     telling = 0
+	arrivals            = tellNew                        // inside FETCH, and to cores in IDLE
+	keepNumbers         = tellNew | tellFlags            // message numbers stay (RFC 9051 section 7.5.1)
+	noFlags             = tellNew | tellGone             // inside UID FETCH of clients that know messages by UID
+	everything          = tellNew | tellFlags | tellGone //
 )
 
 // tell writes what the client does not know yet of its mailbox. Changes of
@@ -32,40 +36,39 @@ func (s *session) tell(what telling, known func(storage.Message) bool) error {
 		return err
 	}
 	if v != s.box.view {
-		s.box.update(s.writer(), v, what, known)
+		s.update(v, what, known)
 	}
 	return nil
 }
 
 // update writes the difference between what was told and v.
-func (b *mailbox) update(out *wire.Writer, v *storage.View, what telling, known func(storage.Message) bool) {
+func (s *session) update(v *storage.View, what telling, known func(storage.Message) bool) {
+	b := &s.box
 	old := b.told
 	arrived, _ := find(v.Messages, lastUID(old)+1)
 	gone, changed := compare(old, v.Messages[:arrived])
 
 	next := v.Messages
-	switch {
-	case what == arrivals && (gone || changed):
-		next = append(slices.Clone(old), v.Messages[arrived:]...)
-	case what == keepNumbers && gone:
-		next = keep(old, v.Messages)
+	held := gone && what&tellGone == 0 || changed && what&tellFlags == 0
+	if held {
+		next = merge(old, v.Messages, what)
 	}
-	if what == everything && gone {
-		old = expunge(out, old, v.Messages)
+	if gone && what&tellGone != 0 {
+		old = s.expungeLines(old, v.Messages)
 	}
 	if len(next) > len(old) {
-		exists(out, len(next))
+		exists(s.writer(), len(next))
 	}
-	if what >= keepNumbers && changed {
+	if changed && what&tellFlags != 0 {
 		for i, was := range old {
 			if is := next[i]; is.ModSeq != was.ModSeq && (known == nil || !known(is)) {
-				flagsLine(out, i, is)
+				s.flagsLine(i, is)
 			}
 		}
 	}
 	b.told, b.view = next, nil
-	if what == everything || !gone && (!changed || what == keepNumbers) {
-		b.view = v
+	if !held {
+		b.view, b.whole = v, v.HighestModSeq
 	}
 }
 
@@ -89,23 +92,32 @@ func compare(old, now []storage.Message) (gone, changed bool) {
 	return gone, changed
 }
 
-// keep gives now with the messages of old that are gone left in their place.
-func keep(old, now []storage.Message) []storage.Message {
+// merge gives what a client knows that was told so much of now: what is held
+// back stays as it was in old.
+func merge(old, now []storage.Message, what telling) []storage.Message {
 	all := make([]storage.Message, 0, len(old)+len(now))
 	j := 0
 	for _, m := range old {
-		if j < len(now) && now[j].UID == m.UID {
+		if j == len(now) || now[j].UID != m.UID { // gone
+			if what&tellGone == 0 {
+				all = append(all, m)
+			}
+			continue
+		}
+		if what&tellFlags != 0 {
 			m = now[j]
-			j++
 		}
 		all = append(all, m)
+		j++
 	}
 	return append(all, now[j:]...)
 }
 
-// expunge writes EXPUNGE for what is gone and gives the rest of old.
-func expunge(out *wire.Writer, old, now []storage.Message) []storage.Message {
+// expungeLines tells what is gone and gives the rest of old.
+func (s *session) expungeLines(old, now []storage.Message) []storage.Message {
+	out := s.writer()
 	left := make([]storage.Message, 0, len(now))
+	var vanished []uint32
 	j := 0
 	for _, m := range old {
 		if j < len(now) && now[j].UID == m.UID {
@@ -113,9 +125,18 @@ func expunge(out *wire.Writer, old, now []storage.Message) []storage.Message {
 			j++
 			continue
 		}
+		if s.qresync {
+			vanished = append(vanished, uint32(m.UID))
+			continue
+		}
 		out.Raw("* ")
 		out.Number(uint64(len(left) + 1))
 		out.Raw(" EXPUNGE\r\n")
+	}
+	if len(vanished) > 0 {
+		out.Raw("* VANISHED ")
+		out.Raw(wire.FormatSet(vanished))
+		out.EOL()
 	}
 	return left
 }
@@ -127,14 +148,25 @@ func exists(out *wire.Writer, n int) {
 }
 
 // flagsLine tells the flags of the message at place i.
-func flagsLine(out *wire.Writer, i int, m storage.Message) {
+func (s *session) flagsLine(i int, m storage.Message) {
+	out := s.writer()
 	out.Raw("* ")
 	out.Number(uint64(i + 1))
 	out.Raw(" FETCH (UID ")
 	out.Number(uint64(m.UID))
 	out.Raw(" FLAGS ")
 	out.Flags(flagNames(m.Flags))
+	s.modSeqToo(m)
 	out.Raw(")\r\n")
+}
+
+// modSeqToo adds the mod-sequence to a line that nobody asked for, for
+// clients that understand it.
+func (s *session) modSeqToo(m storage.Message) {
+	if s.modSeqs {
+		s.writer().Raw(" ")
+		writeModSeq(s.writer(), m.ModSeq)
+	}
 }
 
 func flagNames(f storage.Flags) []imap.Flag {

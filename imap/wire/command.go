@@ -345,6 +345,14 @@ func (c *Command) Literal(limit int64) (size int64, body io.Reader) {
 	return size, io.LimitReader(c.in, size)
 }
 
+// Literal8 is Literal for one that may be binary (RFC 3516), and tells
+// whether it is.
+func (c *Command) Literal8(limit int64) (size int64, body io.Reader, binary bool) {
+	binary = c.take('~')
+	size, body = c.Literal(limit)
+	return size, body, binary
+}
+
 // EndLiteral goes on with the line behind a literal.
 func (c *Command) EndLiteral() {
 	if c.err != nil {

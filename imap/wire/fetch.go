@@ -26,13 +26,16 @@ const (
 	ItemEnvelope      //
 	ItemBody          // BODY: the structure without extensions
 	ItemBodyStructure //
-	ItemSection       // everything that gives octets of the message
+	ItemSection       // everything that gives octets of the message as they are
+	ItemBinary        // BINARY: a part without its transfer encoding (RFC 3516)
+	ItemBinarySize    // BINARY.SIZE
 )
 
 // FetchItem is one item of a FETCH command.
 type FetchItem struct {
 	Item Item
-	// Section is set for ItemSection.
+	// Section is set for ItemSection, and for the BINARY items, of which it has
+	// the part and the partial only.
 	Section *imap.FetchItemBodySection
 	// Name is how the answer calls a section, without the origin of a
 	// partial: "BODY[HEADER]", "RFC822".
@@ -41,8 +44,11 @@ type FetchItem struct {
 
 // Fetch is the arguments of FETCH behind its set.
 type Fetch struct {
-	Items        []FetchItem
-	ChangedSince uint64 // 0 where it is not given
+	Items []FetchItem
+	// ChangedSince is nil where it is not given. Vanished asks for the UIDs
+	// that went since then, too (RFC 7162 section 3.2.6).
+	ChangedSince *uint64
+	Vanished     bool
 }
 
 var simpleItems = map[string]Item{
@@ -68,16 +74,21 @@ func (c *Command) Fetch() Fetch {
 	if c.More() {
 		c.SP()
 		c.List(func() {
-			switch c.Atom() {
+			switch strings.ToUpper(c.Atom()) {
 			case "CHANGEDSINCE":
 				c.SP()
-				f.ChangedSince = c.Number64()
+				n := c.Number64()
+				f.ChangedSince = &n
+			case "VANISHED":
+				f.Vanished = true
 			default:
 				c.fail("Unknown FETCH modifier")
 			}
 		})
 	}
 	switch {
+	case f.Vanished && f.ChangedSince == nil:
+		c.fail("VANISHED without CHANGEDSINCE")
 	case len(f.Items) == 0:
 		c.fail("No FETCH item")
 	case len(f.Items) > maxItems:
@@ -136,12 +147,34 @@ func (c *Command) fetchItem() FetchItem {
 		}
 	case "BODY.PEEK":
 		s.Peek = true
+	case "BINARY", "BINARY.PEEK", "BINARY.SIZE":
+		return c.binary(name, s)
 	default:
 		c.fail("Unknown FETCH item")
 		return FetchItem{}
 	}
 	c.section(s)
 	return FetchItem{ItemSection, s, SectionName(s)}
+}
+
+// binary takes the section of a BINARY item, which is a part or nothing.
+func (c *Command) binary(name string, s *imap.FetchItemBodySection) FetchItem {
+	if !c.take('[') {
+		c.fail("Section expected")
+	}
+	if c.sectionPart(s) != "" {
+		c.fail("Unknown section")
+	}
+	if !c.take(']') {
+		c.fail("Unfinished section")
+	}
+	s.Peek = name != "BINARY"
+	if name == "BINARY.SIZE" {
+		return FetchItem{ItemBinarySize, s, "BINARY.SIZE" + strings.TrimPrefix(SectionName(s), "BODY")}
+	}
+	called := "BINARY" + strings.TrimPrefix(SectionName(s), "BODY")
+	c.partial(s)
+	return FetchItem{ItemBinary, s, called}
 }
 
 // section takes "[...]" and a partial.
@@ -299,7 +332,7 @@ func (f Fetch) Has(item Item) bool {
 // \Seen.
 func (f Fetch) MarksSeen() bool {
 	for _, i := range f.Items {
-		if i.Item == ItemSection && !i.Section.Peek {
+		if i.Section != nil && !i.Section.Peek {
 			return true
 		}
 	}

@@ -31,7 +31,7 @@ func (c *Command) Store() Store {
 	var s Store
 	if c.Next('(') {
 		c.List(func() {
-			if c.Atom() != "UNCHANGEDSINCE" {
+			if strings.ToUpper(c.Atom()) != "UNCHANGEDSINCE" {
 				c.fail("Unknown STORE modifier")
 			}
 			c.SP()

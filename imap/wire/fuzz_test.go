@@ -20,18 +20,17 @@ func arguments(c *Command) error {
 		c.AString()
 		c.SP()
 		c.AString()
-	case "SELECT", "DELETE":
+	case "SELECT":
 		c.SP()
 		c.Mailbox()
-		if c.More() {
-			c.SP()
-			c.List(func() { c.Atom() })
-		}
+		c.Select()
 	case "LIST":
+		c.ListCommand()
+	case "STATUS":
 		c.SP()
 		c.Mailbox()
 		c.SP()
-		c.ListMailbox()
+		c.StatusItems()
 	case "APPEND":
 		c.SP()
 		c.Mailbox()
@@ -44,7 +43,7 @@ func arguments(c *Command) error {
 			c.DateTime()
 			c.SP()
 		}
-		if _, body := c.Literal(1000); c.Err() == nil {
+		if _, body, _ := c.Literal8(1000); c.Err() == nil {
 			if _, err := io.Copy(io.Discard, body); err != nil {
 				return err
 			}
@@ -52,7 +51,7 @@ func arguments(c *Command) error {
 		}
 	case "FETCH":
 		c.SP()
-		c.Set()
+		c.SetOrSaved()
 		c.SP()
 		c.Fetch()
 	case "STORE":
@@ -82,6 +81,9 @@ func FuzzCommand(f *testing.F) {
 	f.Add([]byte("a UID FETCH 1:*,5 (FLAGS BODY.PEEK[1.2.HEADER.FIELDS (A \"b\")]<0.5>) (CHANGEDSINCE 5)\nb NOOP\n"))
 	f.Add([]byte("a APPEND x (\\Seen k) \"01-Feb-2026 10:20:30 +0100\" {5+}\r\nhello\r\n"))
 	f.Add([]byte("a SETMETADATA INBOX (/private/devicetoken \"1111\" )\n"))
+	f.Add([]byte("a SELECT x (QRESYNC (1 2 3:4 (1,3 5,7)))\na UID FETCH $ (BINARY.SIZE[1] BINARY[1.2]<0.5>) (CHANGEDSINCE 5 VANISHED)\n"))
+	f.Add([]byte("a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (INBOX x%) RETURN (CHILDREN STATUS (SIZE))\na STATUS x (SIZE)\na APPEND x ~{3+}\r\na\x00b\r\n"))
+	f.Add([]byte("a SEARCH RETURN (MIN COUNT) CHARSET UTF-8 MODSEQ \"/flags/x\" all 5 $ UID $\n"))
 	f.Add([]byte("a BOGUS {3+}\r\nb X\r\n"))
 	f.Add([]byte("a LIST \"\" %*\r\na STORE 1:2 -FLAGS.SILENT \\Seen \\Deleted\r\n"))
 	f.Fuzz(func(t *testing.T, stream []byte) {
@@ -119,6 +121,7 @@ func FuzzCommand(f *testing.F) {
 func FuzzFetchItems(f *testing.F) {
 	f.Add("(UID RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE)])")
 	f.Add("BODY[1.2.MIME]<1.2>")
+	f.Add("(BINARY[1.2]<5.6> BINARY.PEEK[] BINARY.SIZE[3])")
 	f.Add("FULL")
 	f.Add("(RFC822.TEXT BODY BODYSTRUCTURE MODSEQ) (CHANGEDSINCE 12)")
 	f.Add("BODY[]<1.9223372036854775807>")
@@ -139,7 +142,7 @@ func FuzzFetchItems(f *testing.F) {
 			t.Fatalf("%d items", len(got.Items))
 		}
 		for _, i := range got.Items {
-			if i.Item != ItemSection {
+			if i.Section == nil {
 				continue
 			}
 			for _, b := range []byte(i.Name) {
@@ -147,7 +150,7 @@ func FuzzFetchItems(f *testing.F) {
 					t.Fatalf("name %q", i.Name)
 				}
 			}
-			if strings.HasPrefix(i.Name, "BODY") {
+			if strings.HasPrefix(i.Name, "B") {
 				c, err := command("a FETCH 1 " + i.Name + "\n")
 				if err != nil {
 					t.Fatal(err)
@@ -174,7 +177,7 @@ func FuzzSearch(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_, key := c.Search()
+		key := c.Search().Key
 		if c.End() != nil {
 			return
 		}

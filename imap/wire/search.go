@@ -31,6 +31,7 @@ const (
 	SearchLarger // Number
 	SearchSmaller
 	SearchModSeq // Number
+	SearchSaved  // the result of the last search that was saved
 	SearchHeader // Field and Text, which may be empty
 	SearchBody   // Text
 	SearchText   // Text
@@ -74,32 +75,85 @@ func (k SearchKey) any(f func(SearchKey) bool) bool {
 	return false
 }
 
+// HasModSeq tells whether a key asks for a MODSEQ.
+func (k SearchKey) HasModSeq() bool {
+	return k.any(func(k SearchKey) bool { return k.Op == SearchModSeq })
+}
+
+// Search is the arguments of SEARCH.
+type Search struct {
+	Charset string // upper case; empty where it is not given
+	Key     SearchKey
+	// Return is what to give in an ESEARCH line, nil for the old answer.
+	Return *SearchReturn
+}
+
+// SearchReturn is the result options of RFC 4731 and RFC 5182.
+type SearchReturn struct{ Min, Max, All, Count, Save bool }
+
 // searcher counts while it reads.
 type searcher struct {
 	*Command
 	keys, texts int
 }
 
-// Search takes the arguments of SEARCH, to the end of the command: the
-// charset, empty where it is not given, and the keys as one SearchAnd.
-func (c *Command) Search() (charset string, all SearchKey) {
+// Search takes the arguments of SEARCH, to the end of the command. The keys
+// are one SearchAnd.
+func (c *Command) Search() Search {
 	s := &searcher{Command: c}
-	all.Op = SearchAnd
+	search := Search{Key: SearchKey{Op: SearchAnd}}
 	c.SP()
-	if len(c.rest) >= 8 && strings.EqualFold(string(c.rest[:8]), "CHARSET ") {
-		c.Atom()
+	if s.word("RETURN") {
+		search.Return = s.result()
 		c.SP()
-		charset = strings.ToUpper(c.AString())
+	}
+	if s.word("CHARSET") {
+		search.Charset = strings.ToUpper(c.AString())
 		c.SP()
 	}
 	for c.err == nil {
-		all.Sub = append(all.Sub, s.key(0))
+		search.Key.Sub = append(search.Key.Sub, s.key(0))
 		if !c.More() {
 			break
 		}
 		c.SP()
 	}
-	return charset, all
+	return search
+}
+
+// word takes a word and the space behind it when they are next.
+func (s *searcher) word(w string) bool {
+	if len(s.rest) <= len(w) || !strings.EqualFold(string(s.rest[:len(w)]), w) || s.rest[len(w)] != ' ' {
+		return false
+	}
+	s.Atom()
+	s.SP()
+	return true
+}
+
+// result takes the options of RETURN; none of them means ALL.
+func (s *searcher) result() *SearchReturn {
+	r := new(SearchReturn)
+	s.List(func() {
+		switch strings.ToUpper(s.Atom()) {
+		case "MIN":
+			r.Min = true
+		case "MAX":
+			r.Max = true
+		case "ALL":
+			r.All = true
+		case "COUNT":
+			r.Count = true
+		case "SAVE":
+			r.Save = true
+		default:
+			s.fail("Unknown SEARCH result option")
+		}
+	})
+	if *r == (SearchReturn{}) {
+		r.All = true
+	}
+	return r
 }
 
 func flagKey(f imap.Flag) SearchKey { return SearchKey{Op: SearchFlag, Text: string(f)} }
@@ -147,7 +201,7 @@ var dateKeys = map[string]SearchOp{
 	"SENTBEFORE": SearchSentBefore, "SENTON": SearchSentOn, "SENTSINCE": SearchSentSince,
 }
 
-var numberKeys = map[string]SearchOp{"LARGER": SearchLarger, "SMALLER": SearchSmaller, "MODSEQ": SearchModSeq}
+var numberKeys = map[string]SearchOp{"LARGER": SearchLarger, "SMALLER": SearchSmaller}
 
 // key takes one key. The depth counts parentheses, NOT and OR.
 func (s *searcher) key(depth int) SearchKey {
@@ -169,6 +223,9 @@ func (s *searcher) key(depth int) SearchKey {
 		return k
 	case isDigit(b) || b == '*':
 		return SearchKey{Op: SearchNumbers, Set: s.Set()}
+	case b == '$':
+		s.SetOrSaved()
+		return SearchKey{Op: SearchSaved}
 	}
 	word := strings.ToUpper(s.Atom())
 	if k, ok := plainKey(word); ok {
@@ -189,7 +246,12 @@ func (s *searcher) argumentKey(word string, depth int) SearchKey {
 	switch word {
 	case "UID":
 		s.SP()
-		return SearchKey{Op: SearchUIDs, Set: s.Set()}
+		if set, saved := s.SetOrSaved(); !saved {
+			return SearchKey{Op: SearchUIDs, Set: set}
+		}
+		return SearchKey{Op: SearchSaved}
+	case "MODSEQ":
+		return s.modSeq()
 	case "KEYWORD", "UNKEYWORD":
 		s.SP()
 		k := flagKey(s.flag())
@@ -217,6 +279,19 @@ func (s *searcher) argumentKey(word string, depth int) SearchKey {
 	}
 	s.fail("Unknown search key")
 	return SearchKey{}
+}
+
+// modSeq takes the argument of MODSEQ. A metadata item may stand before the
+// number; all items of a message have one number here.
+func (s *searcher) modSeq() SearchKey {
+	s.SP()
+	if s.Next('"') {
+		_ = s.String()
+		s.SP()
+		s.Atom()
+		s.SP()
+	}
+	return SearchKey{Op: SearchModSeq, Number: s.Number64()}
 }
 
 // text takes the string of a key that looks into messages.

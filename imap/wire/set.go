@@ -39,6 +39,18 @@ func (c *Command) Set() Set {
 	}
 }
 
+// SetOrSaved takes a set, or "$", the result of the last search that was
+// saved (RFC 5182).
+func (c *Command) SetOrSaved() (set Set, saved bool) {
+	if c.Next('$') {
+		if c.token() {
+			c.take('$')
+		}
+		return nil, true
+	}
+	return c.Set(), false
+}
+
 func (c *Command) setNumber() uint32 {
 	if c.take('*') {
 		return Star
@@ -88,6 +100,53 @@ func (s Set) Resolve(largest uint32) Set {
 func (s Set) Has(n uint32) bool {
 	i, found := slices.BinarySearchFunc(s, n, func(r Range, n uint32) int { return cmp.Compare(r.First, n) })
 	return found || i > 0 && s[i-1].Last >= n
+}
+
+// Without gives what is left of a resolved set without those ascending
+// numbers, as a resolved set. It is as long as both together, at most.
+func (s Set) Without(ascending []uint32) Set {
+	var out Set
+	for _, r := range s {
+		first := r.First
+		i, _ := slices.BinarySearch(ascending, first)
+		for ; i < len(ascending) && ascending[i] <= r.Last; i++ {
+			if n := ascending[i]; n > first {
+				out = append(out, Range{first, n - 1})
+			}
+			first = ascending[i] + 1
+		}
+		if first != 0 && first <= r.Last { // zero: the largest number there is was left out
+			out = append(out, Range{first, r.Last})
+		}
+	}
+	return out
+}
+
+// Within gives the part of a resolved set from first to last.
+func (s Set) Within(first, last uint32) Set {
+	var out Set
+	for _, r := range s {
+		if r.First, r.Last = max(r.First, first), min(r.Last, last); r.First <= r.Last {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// String gives a resolved set as it is written.
+func (s Set) String() string {
+	var b []byte
+	for i, r := range s {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(r.First), 10)
+		if r.Last > r.First {
+			b = append(b, ':')
+			b = strconv.AppendUint(b, uint64(r.Last), 10)
+		}
+	}
+	return string(b)
 }
 
 // FormatSet gives ascending numbers as a set, neighbours as ranges.
