@@ -56,7 +56,7 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*app.App) error) 
 	defer cancel()
 	app.TuneRuntime()
 	ver, com := build()
-	a, err := app.New(cfg, app.Options{Version: ver, Commit: com})
+	a, err := app.New(cfg, app.Options{Version: ver, Commit: com, ReturnMemory: true})
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,10 @@ type Options struct {
 	Logger *slog.Logger
 	// Version and Commit are shown in status.
 	Version, Commit string
+	// ReturnMemory gives memory back to the system after many clients came at
+	// once. It collects the garbage of the whole process, so it is for a
+	// process that is there for this relay.
+	ReturnMemory bool
 }
 
 // App is one relay: made by New, serving from Start to Stop.
@@ -133,6 +137,7 @@ func (a *App) Start(context.Context) error {
 		a.log.Info("listening", "part", "app", "listener", l.Name, "addr", addr.String())
 	}
 	a.admin.Serve(a.Status)
+	a.startReturningMemory()
 	return nil
 }
 
