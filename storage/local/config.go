@@ -21,7 +21,8 @@ type Config struct {
 	Domain string
 	// Policy says which accounts may be born.
 	Policy Policy
-	// Quota is what one account may hold, in octets of content. Zero is
+	// Quota is what one account may hold, in octets of content, and one message
+	// per 4096 of them (at least 1000): inodes count like octets. Zero is
 	// unbounded.
 	Quota int64
 	// MaxMessage is the largest message, in octets; the header fields that a

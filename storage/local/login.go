@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path"
 	"time"
 	"unicode/utf8"
@@ -181,9 +182,13 @@ func (s *Store) write(a *account, r *record) error {
 }
 
 // nextValidity gives a UIDVALIDITY higher than any before, near the clock.
+// At the end of the numbers it stands still: none ever goes down.
 func (s *Store) nextValidity() storage.UIDValidity {
 	for {
 		last := s.validity.Load()
+		if last == math.MaxUint32 {
+			return math.MaxUint32
+		}
 		next := max(last+1, uint32(min(max(s.cfg.Now().Unix(), 1), 1<<32-1)))
 		if s.validity.CompareAndSwap(last, next) {
 			return storage.UIDValidity(next)

@@ -16,6 +16,8 @@ const (
 
 	maxMailboxes     = 200
 	maxMessages      = 1 << 20 // of one mailbox, as many as dovecot-uidlist may have
+	minMessages      = 1000    // that an account may have whatever its quota
+	messageCost      = 4096    // octets of quota per message that it may have: an inode is not less than a block
 	maxSubscriptions = 1000
 )
 
@@ -96,7 +98,8 @@ func (c *commit) take(b *builder, mailbox string, ch change, given storage.Conte
 
 // fits tells why n messages of so many octets do not fit into a mailbox.
 func (c *commit) fits(b *builder, bs *boxState, n int, octets int64) error {
-	if quota := c.s.cfg.Quota; quota > 0 && b.st.usage().Octets+octets > quota {
+	if quota, use := c.s.cfg.Quota, b.st.usage(); quota > 0 &&
+		(use.Octets+octets > quota || use.Messages+int64(n) > max(quota/messageCost, minMessages)) {
 		return storage.ErrQuota
 	}
 	if len(bs.view.Messages)+n > maxMessages || uint64(bs.view.UIDNext)+uint64(n) > math.MaxUint32 {

@@ -61,6 +61,7 @@ var tests = []test{
 	{"a recipient fails alone", failsAlone},
 	{"all or none", allOrNone},
 	{"quota counts and refuses", quota},
+	{"many tiny messages are refused", manyTiny},
 	{"content of every size comes back", contents},
 	{"a draft serves as content and is bounded", drafts},
 	{"the header ends with the empty line", headers},

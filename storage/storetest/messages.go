@@ -100,6 +100,28 @@ func quota(e *env) {
 	e.deliver(a, "fits again")
 }
 
+// Copies that double a mailbox of tiny messages meet a bound long before they
+// meet the quota in octets.
+func manyTiny(e *env) {
+	a := e.login("alice")
+	e.deliver(a, "x")
+	for range 20 {
+		v := e.view(a, "INBOX")
+		uids := make([]storage.UID, 0, len(v.Messages))
+		for _, m := range v.Messages {
+			uids = append(uids, m.UID)
+		}
+		out := e.commit(storage.Copy{Account: a, Mailbox: "INBOX", Dest: "INBOX", UIDs: uids})
+		if errors.Is(out[0].Err, storage.ErrQuota) {
+			return
+		}
+		if out[0].Err != nil {
+			e.t.Fatal(out[0].Err)
+		}
+	}
+	e.t.Error("a million messages of one octet were taken")
+}
+
 func contents(e *env) {
 	for i, size := range []int{0, 1, 5000, 70_000} {
 		a := e.login(fmt.Sprintf("size%d", i))
