@@ -28,8 +28,9 @@ var proofs = map[string]string{
 		"C: x UID EXPUNGE 1\nS: x OK Expunge completed\n",
 	"MOVE": "C: z CREATE Old\nS: z OK Create completed\nC: y SELECT INBOX\nS* y OK .*\nC: x UID MOVE 1 Old\n" +
 		"S~ \\* OK \\[COPYUID \\d+ 1 1\\] .*\nS: * 1 EXPUNGE\nS: x OK Move completed\n",
-	"ESEARCH":   "C: z SELECT INBOX\nS* z OK .*\nC: y SEARCH RETURN (COUNT) ALL\nS: * ESEARCH (TAG \"y\") COUNT 1\nS: y OK Search completed\n",
-	"SEARCHRES": "C: z SELECT INBOX\nS* z OK .*\nC: y SEARCH RETURN (SAVE) ALL\nS: y OK Search completed\nC: x FETCH $ UID\nS: * 1 FETCH (UID 1)\nS: x OK Fetch completed\n",
+	"MULTIAPPEND": "C: z APPEND INBOX {8+}\nC: A: b\nC:\nC:  (\\Seen) {8+}\nC: A: c\nC:\nC:\nS~ z OK \\[APPENDUID \\d+ 2:3\\] .*\n",
+	"ESEARCH":     "C: z SELECT INBOX\nS* z OK .*\nC: y SEARCH RETURN (COUNT) ALL\nS: * ESEARCH (TAG \"y\") COUNT 1\nS: y OK Search completed\n",
+	"SEARCHRES":   "C: z SELECT INBOX\nS* z OK .*\nC: y SEARCH RETURN (SAVE) ALL\nS: y OK Search completed\nC: x FETCH $ UID\nS: * 1 FETCH (UID 1)\nS: x OK Fetch completed\n",
 	"CONDSTORE": "C: z SELECT INBOX (CONDSTORE)\nS* \\* OK \\[HIGHESTMODSEQ (?P<m>\\d+)\\] .*\nS* z OK .*\n" +
 		"C: y STORE 1 (UNCHANGEDSINCE 1) +FLAGS (\\Seen)\nS: * 1 FETCH (UID 1 FLAGS () MODSEQ (${m}))\nS~ y OK \\[MODIFIED 1\\] .*\n",
 	"QRESYNC": "C: z ENABLE QRESYNC\nS: * ENABLED QRESYNC\nS: z OK Enable completed\nC: y SELECT INBOX (QRESYNC (1 1))\n" +

@@ -39,6 +39,7 @@ func capabilities() []capability {
 		{"UNSELECT", afterLogin},
 		{"UIDPLUS", afterLogin},
 		{"MOVE", afterLogin},
+		{"MULTIAPPEND", afterLogin},
 		{"ESEARCH", afterLogin},
 		{"SEARCHRES", afterLogin},
 		{"CONDSTORE", afterLogin},

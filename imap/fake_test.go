@@ -135,6 +135,10 @@ func (f *fakeStore) Commit(_ context.Context, b storage.Batch) (storage.Result, 
 	if err == nil {
 		for _, op := range b.Ops {
 			o, touched := f.do(op)
+			if b.AllOrNone && o.Err != nil {
+				err = o.Err // the fake takes nothing back
+				break
+			}
 			res.Per = append(res.Per, o)
 			for _, t := range touched {
 				for _, bell := range t.bells {

@@ -61,7 +61,8 @@ type Server struct {
 	cfg      Config
 	log      *slog.Logger
 	commands map[string]*command
-	afterLog string // capabilities in the answer to LOGIN
+	judge    func(storage.Account) judge // of what APPEND saves
+	afterLog string                      // capabilities in the answer to LOGIN
 
 	readers    sync.Pool // of *wire.Reader
 	writers    sync.Pool // of *wire.Writer
@@ -91,7 +92,7 @@ func New(cfg Config) *Server {
 	if cfg.LoginCapabilities == nil {
 		cfg.LoginCapabilities = strings.Fields(DefaultLoginCapabilities)
 	}
-	sv := &Server{cfg: cfg, log: cfg.Logger.With("part", "imap"), commands: commandTable()}
+	sv := &Server{cfg: cfg, log: cfg.Logger.With("part", "imap"), commands: commandTable(), judge: byRule}
 	sv.afterLog = loginCapabilities(cfg.LoginCapabilities)
 	sv.readers.New = func() any { return new(wire.Reader) }
 	sv.writers.New = func() any { return new(wire.Writer) }
