@@ -29,7 +29,7 @@ STATICCHECK_VERSION := v0.8.2
 STATICCHECK := bin/tools/staticcheck-$(STATICCHECK_VERSION)
 CORE := test/deltachat/node_modules/.installed
 
-.PHONY: help build run test race interop fuzz bench soak lint cover golden core
+.PHONY: help build run test race interop counterparts fuzz bench soak lint cover golden core
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -60,7 +60,7 @@ race: core ## Test with the race detector (needs a C compiler)
 	fi; \
 	CGO_ENABLED=1 BARID_NEED_CORE=1 go test -race -timeout 15m ./...
 
-interop: core ## Test what needs root: the full path of a client in a network of its own
+interop: core counterparts ## Test with other cores and programs, and what needs root: networks of its own
 	@if [[ $$EUID != 0 ]]; then \
 		echo 'interop: not run: it needs root, to make network and mount namespaces'; exit 0; \
 	fi; \
@@ -68,6 +68,16 @@ interop: core ## Test what needs root: the full path of a client in a network of
 		echo 'interop: not run: this machine lets even root make no network and mount namespaces'; exit 0; \
 	fi; \
 	BARID_INTEROP=1 BARID_NEED_CORE=1 go test -count=1 -timeout 10m -v -run '^TestInterop' ./test/...
+
+# The programs of others that the tests let loose on a relay, in Debian's
+# packages. The list of packages is fetched only when it knows none of them.
+counterparts:
+	@if command -v mutt >/dev/null && command -v mbsync >/dev/null; then exit 0; fi; \
+	if [[ $$EUID != 0 ]]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo 'interop: mutt and mbsync (isync) are missing, and there is no apt-get'; exit 1; fi; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get install -qy --no-install-recommends mutt isync || \
+	{ apt-get update -q && apt-get install -qy --no-install-recommends mutt isync; }
 
 fuzz: ## Run every fuzz target for FUZZTIME each (default 10s)
 	@grep -rlE '^func Fuzz[A-Za-z0-9_]*\(' --include='*_test.go' . | xargs -rn1 dirname | sort -u | while read -r dir; do \

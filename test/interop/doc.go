@@ -1,0 +1,7 @@
+// Package interop lets programs that others wrote, and that people use, work
+// with a relay: mutt reads and sorts mail over IMAP, mbsync (isync) keeps a
+// Maildir and the mailboxes of an account alike.
+//
+// The programs come from Debian packages; "make interop" installs them. Its
+// tests are skipped without BARID_INTEROP in the environment.
+package interop
