@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
+	"time"
 
 	"barid/imap/wire"
 	"barid/internal/netserve"
@@ -92,6 +93,9 @@ func (s *session) login(name string, password storage.Password) error {
 	if err != nil {
 		return errRefused
 	}
+	if s.sv.penalties.busy(s.sv.penalties.key(s.conn.Client())) {
+		return refusal("[UNAVAILABLE] Too many logins failed, please try again later")
+	}
 	s.releaseReader()
 	from := storage.Origin{Protocol: "imap", Client: s.conn.Client()}
 	account, err := s.sv.cfg.Store.Login(s.ctx, address.Fold(), password, from)
@@ -125,7 +129,17 @@ func (s *session) loginError(tag string, err error) error {
 	}
 	s.sv.logged.WithLabelValues("refused").Inc()
 	s.held, s.tag = true, tag
+	s.wait = s.sv.penalties.failed(s.sv.penalties.key(s.conn.Client()))
 	return nil
+}
+
+// awaitRefusal waits until a refused login may be answered, without a buffer
+// or a lock. The end of the server waits for nobody.
+func (s *session) awaitRefusal() {
+	for ; s.wait > 0 && !s.draining.Load(); s.wait -= refusalDelay {
+		time.Sleep(min(s.wait, refusalDelay))
+	}
+	s.sv.penalties.answered(s.sv.penalties.key(s.conn.Client()))
 }
 
 // refuse answers a refused login.

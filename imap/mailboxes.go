@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -13,6 +14,34 @@ import (
 
 // delimiter separates the levels of mailbox names.
 const delimiter = "."
+
+// Bounds of how fast an account may make mailboxes: each one, born or
+// renamed, takes a UIDVALIDITY from a counter that all accounts share.
+const (
+	nameBurst = 200
+	nameEvery = 10 * time.Second
+)
+
+// mayName takes so many mailboxes from what the account may make for now.
+func (s *session) mayName(n int) error {
+	for range n {
+		if ok, _ := s.sv.names.Allow(s.account.Address); !ok {
+			return refusal("[LIMIT] Too many mailboxes were made, please try again later")
+		}
+	}
+	return nil
+}
+
+// below gives how many mailboxes there are of a name and below it.
+func (s *session) below(name string) (n int, err error) {
+	boxes, err := s.sv.cfg.Store.Mailboxes(s.ctx, s.account)
+	for _, b := range boxes {
+		if b.Name == name || strings.HasPrefix(b.Name, name+delimiter) {
+			n++
+		}
+	}
+	return n, fault(err)
+}
 
 // oneName takes the only argument of CREATE, DELETE, SUBSCRIBE and
 // UNSUBSCRIBE.
@@ -40,6 +69,9 @@ func (s *session) create(c *wire.Command) (string, error) {
 	}
 	// A trailing delimiter announces that levels below will follow.
 	name = strings.TrimSuffix(name, delimiter)
+	if err := s.mayName(1 + strings.Count(name, delimiter)); err != nil { // each level may be new
+		return noReply, err
+	}
 	_, err := s.commit(storage.CreateMailbox{Account: s.account, Name: name})
 	return "OK Create completed", bounded(err)
 }
@@ -73,7 +105,14 @@ func (s *session) rename(c *wire.Command) (string, error) {
 	if err := c.End(); err != nil {
 		return noReply, err
 	}
-	_, err := s.commit(storage.RenameMailbox{Account: s.account, From: from, To: to})
+	n, err := s.below(from)
+	if err == nil {
+		err = s.mayName(n + strings.Count(to, delimiter))
+	}
+	if err != nil {
+		return noReply, err
+	}
+	_, err = s.commit(storage.RenameMailbox{Account: s.account, From: from, To: to})
 	if err == nil && s.box.Mailbox != nil && from != storage.InboxName &&
 		(s.box.name == from || strings.HasPrefix(s.box.name, from+delimiter)) {
 		s.unselect()

@@ -8,8 +8,8 @@ import (
 	"barid/smtp"
 )
 
-// perClient counts the sessions of each account from each client address. It
-// keeps hashes, not addresses.
+// perClient counts the sessions of each account from each client, which is an
+// IPv4 address or an IPv6 /64. It keeps hashes, not addresses.
 type perClient struct {
 	max  int
 	seed maphash.Seed
@@ -29,9 +29,9 @@ func (p *perClient) enter(a smtp.Address, client netip.Addr) (key uint64, ok boo
 	}
 	type pair struct {
 		a      smtp.Address
-		client netip.Addr
+		client netip.Prefix
 	}
-	key = maphash.Comparable(p.seed, pair{a, client}) | 1
+	key = maphash.Comparable(p.seed, pair{a, network(client, 32, 64)}) | 1
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if int(p.n[key]) >= p.max {

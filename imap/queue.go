@@ -37,9 +37,9 @@ func (q *queue) join(s *session) {
 }
 
 func (q *queue) push(s *session) {
-	s.wait = link{prev: q.tail, in: q, due: time.Now().Add(q.span)}
+	s.queued = link{prev: q.tail, in: q, due: time.Now().Add(q.span)}
 	if q.tail != nil {
-		q.tail.wait.next = s
+		q.tail.queued.next = s
 	} else {
 		q.head = s
 	}
@@ -53,24 +53,24 @@ func (q *queue) push(s *session) {
 func (q *queue) leave(s *session) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if s.wait.in == q {
+	if s.queued.in == q {
 		q.unlink(s)
 	}
 }
 
 func (q *queue) unlink(s *session) {
-	l := s.wait
+	l := s.queued
 	if l.prev != nil {
-		l.prev.wait.next = l.next
+		l.prev.queued.next = l.next
 	} else {
 		q.head = l.next
 	}
 	if l.next != nil {
-		l.next.wait.prev = l.prev
+		l.next.queued.prev = l.prev
 	} else {
 		q.tail = l.prev
 	}
-	s.wait = link{}
+	s.queued = link{}
 	if q.head == nil && q.timer != nil {
 		q.timer.Stop()
 	}
@@ -78,7 +78,7 @@ func (q *queue) unlink(s *session) {
 
 // arm sets the timer for the head.
 func (q *queue) arm() {
-	d := time.Until(q.head.wait.due)
+	d := time.Until(q.head.queued.due)
 	if q.timer == nil {
 		q.timer = time.AfterFunc(d, q.tick)
 		return
@@ -92,7 +92,7 @@ func (q *queue) tick() {
 	defer q.mu.Unlock()
 	var due []*session
 	now := time.Now()
-	for q.head != nil && !q.head.wait.due.After(now) {
+	for q.head != nil && !q.head.queued.due.After(now) {
 		s := q.head
 		q.unlink(s)
 		due = append(due, s)

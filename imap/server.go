@@ -15,6 +15,8 @@ import (
 	"barid/imap/wire"
 	"barid/internal/metrics"
 	"barid/internal/netserve"
+	"barid/internal/ratelimit"
+	"barid/smtp"
 	"barid/storage"
 )
 
@@ -70,6 +72,8 @@ type Server struct {
 	logins     queue
 	groups     groups
 	perClient  perClient
+	penalties  failures
+	names      *ratelimit.Limiter[smtp.Address] // mailboxes that accounts make
 
 	sessions, idle atomic.Int64
 	logged         *prometheus.CounterVec
@@ -99,6 +103,8 @@ func New(cfg Config) *Server {
 	sv.keepAlives.init(cfg.KeepAlive, func(s *session) { s.stillHere() })
 	sv.logins.init(loginTime, func(s *session) { s.tooLate() })
 	sv.perClient.init(cfg.MaxSessions)
+	sv.penalties.init()
+	sv.names = ratelimit.New[smtp.Address](ratelimit.Config{Every: nameEvery, Burst: nameBurst})
 	sv.logged = cfg.Metrics.Counters("imap_logins", "IMAP logins by result.", "result")
 	sv.failures = cfg.Metrics.Counter("imap_failures", "IMAP commands that failed for a fault of ours.")
 	sv.appended = cfg.Metrics.Counter("imap_appended", "Messages saved by APPEND.")

@@ -67,7 +67,7 @@ type session struct {
 	conn   *netserve.Conn
 	ctx    context.Context // after begin it never ends
 	member member
-	wait   link // guarded by its queue
+	queued link // guarded by its queue
 
 	working  sync.WaitGroup // the worker
 	others   sync.WaitGroup // the short goroutines
@@ -77,8 +77,9 @@ type session struct {
 	over     atomic.Bool // nothing more is read or said
 
 	// The worker's own, and run's between two workers.
-	in   *wire.Reader // nil while nothing is to be read
-	held bool         // a refused login waits for its answer
+	in   *wire.Reader  // nil while nothing is to be read
+	held bool          // a refused login waits for its answer
+	wait time.Duration // and so long
 
 	mu  sync.Mutex   // guards the fields below
 	out *wire.Writer // nil while nothing is to be written
@@ -107,7 +108,7 @@ func (s *session) run() {
 	s.work((*session).begin)
 	for !s.over.Load() {
 		if s.held {
-			time.Sleep(refusalDelay) // without a buffer or a lock
+			s.awaitRefusal()
 			s.work((*session).refuse)
 			continue
 		}
