@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -74,5 +76,30 @@ func TestReportComparesTheRightWay(t *testing.T) {
 	now.print(&out, before)
 	if strings.Count(out.String(), "x 2.00") != 3 { // two rows and the legend
 		t.Fatal(out.String())
+	}
+}
+
+// A client that throws answers away still finds their end: a literal may look
+// like it.
+func TestSwallowFindsTheEndOfAnAnswer(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	go func() {
+		in := bufio.NewReader(theirs)
+		for _, answer := range []string{
+			"* 1 FETCH (UID 4 BODY[] {14}\r\nA1 OK a trap\r\n)\r\n* 2 FETCH (UID 5 BODY[] {2}\r\n\r\n)\r\nA1 OK done\r\n",
+			"* 2 EXISTS\r\nA2 NO {sic}\r\n",
+		} {
+			in.ReadString('\n')
+			io.WriteString(theirs, answer)
+		}
+	}()
+	c := &imapClient{conn: ours, in: bufio.NewReader(ours)}
+	if n, err := c.swallow("UID FETCH 1:* (BODY.PEEK[])"); n != 16 || err != nil {
+		t.Fatal(n, err)
+	}
+	if _, err := c.swallow("SELECT x"); err == nil || !strings.Contains(err.Error(), "NO {sic}") {
+		t.Fatal(err)
 	}
 }

@@ -82,7 +82,7 @@ func echoGrowth(ctx context.Context, o options, h hello) (float64, error) {
 		return 0, err
 	}
 	defer s.kill()
-	_, each, err := growth(ctx, o, s, func(ctx context.Context, _ int) (closer, error) {
+	g, err := growth(ctx, o, s, func(ctx context.Context, _ int) (closer, error) {
 		c, err := dial(ctx, addr, h())
 		if err != nil {
 			return nil, err
@@ -97,7 +97,7 @@ func echoGrowth(ctx context.Context, o options, h hello) (float64, error) {
 		}
 		return hangUp{c}, nil
 	})
-	return each, err
+	return g.settled, err
 }
 
 // hangUp is a closer of a net.Conn.

@@ -65,6 +65,67 @@ func setup(ctx context.Context, o options) ([]Row, error) {
 	}, s.stop()
 }
 
+// reconnects measures what follows a start: every client comes back once. The
+// accounts are read from disk and their passwords checked anew.
+func reconnects(ctx context.Context, o options) ([]Row, error) {
+	site, err := newSite(o.dir)
+	if err != nil {
+		return nil, err
+	}
+	accounts := 2000
+	if o.quick {
+		accounts = 100
+	}
+	s, err := site.start(ctx, o.barid, o.serverCPU)
+	if err != nil {
+		return nil, err
+	}
+	if err := firstLogins(ctx, s, 'r', accounts, atOnce); err != nil {
+		s.kill()
+		return nil, err
+	}
+	if err := s.stop(); err != nil {
+		return nil, err
+	}
+	if s, err = site.start(ctx, o.barid, o.serverCPU); err != nil {
+		return nil, err
+	}
+	defer s.kill()
+	before, err := s.cpu()
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	var next atomic.Int64
+	err = crowd(atOnce, func(int) error {
+		for i := next.Add(1) - 1; i < int64(accounts) && ctx.Err() == nil; i = next.Add(1) - 1 {
+			c, err := dialIMAP(ctx, s.imap, person('r', int(i)), coreHello())
+			if err != nil {
+				return err
+			}
+			_, err = c.do(`SELECT "INBOX"`)
+			c.Close()
+			if err != nil {
+				return err
+			}
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	took := time.Since(began)
+	after, err := s.cpu()
+	if err != nil {
+		return nil, err
+	}
+	n := float64(accounts)
+	return []Row{
+		{"IMAP set-ups per second, each account's first after a start", "1/s", n / took.Seconds(), higher, 0},
+		{"CPU per IMAP set-up, each account's first after a start", "ms", ms(after.since(before).total) / n, lower, 0},
+	}, s.stop()
+}
+
 // birth measures first logins.
 func birth(ctx context.Context, o options) ([]Row, error) {
 	site, err := newSite(o.dir)
@@ -101,6 +162,10 @@ func birth(ctx context.Context, o options) ([]Row, error) {
 	}, s.stop()
 }
 
+// aStorm is how many sessions, coming at once, make the relay collect its
+// garbage when they are there.
+const aStorm = 600
+
 // idle measures what an idle connection costs in memory.
 func idle(ctx context.Context, o options) ([]Row, error) {
 	site, err := newSite(o.dir)
@@ -123,13 +188,14 @@ func idle(ctx context.Context, o options) ([]Row, error) {
 		name   string
 		hello  hello
 		target float64
-	}{{"X25519", coreHello, 12}, {"post-quantum", quantumHello, 17}} {
+		lowest float64
+	}{{"X25519", coreHello, 12, 10}, {"post-quantum", quantumHello, 17, 0}} {
 		// A new process each, so that nothing of an earlier run is reused.
 		s, err := site.start(ctx, o.barid, o.serverCPU)
 		if err != nil {
 			return nil, err
 		}
-		empty, grown, err := growth(ctx, o, s, func(ctx context.Context, n int) (closer, error) {
+		g, err := growth(ctx, o, s, func(ctx context.Context, n int) (closer, error) {
 			c, err := dialIMAP(ctx, s.imap, person('r', n), kind.hello())
 			if err != nil {
 				return nil, err
@@ -145,7 +211,7 @@ func idle(ctx context.Context, o options) ([]Row, error) {
 			return nil, err
 		}
 		if len(rows) == 0 {
-			rows = append(rows, Row{"memory with no connection", "MB", float64(empty) / 1e6, lower, 30})
+			rows = append(rows, Row{"memory with no connection", "MB", float64(g.empty) / 1e6, lower, 30})
 		}
 		bare, err := echoGrowth(ctx, o, kind.hello)
 		if err != nil {
@@ -153,18 +219,29 @@ func idle(ctx context.Context, o options) ([]Row, error) {
 		}
 		of := fmt.Sprintf("%d idle, %s", o.idle, kind.name)
 		rows = append(rows,
-			Row{"PSS per connection, " + of, "KB", grown / 1e3, lower, kind.target},
-			Row{"the same, a bare TLS loop", "KB", bare / 1e3, lower, 0},
+			Row{"PSS per connection, " + of, "KB", g.settled / 1e3, lower, kind.target},
+			Row{"the same, when the last one came, " + kind.name, "KB", g.atOnce / 1e3, lower, 0},
+			Row{"the same, a bare TLS loop, " + kind.name, "KB", bare / 1e3, lower, 0},
 		)
+		if o.idle >= aStorm {
+			rows = append(rows, Row{"the same, after a collection, " + kind.name, "KB", g.lowest / 1e3, lower, kind.lowest})
+		}
 	}
 	return rows, nil
 }
 
 type closer interface{ Close() }
 
-// growth opens o.idle connections and gives the memory before, in octets, and
-// what each of them added once o.settle has passed.
-func growth(ctx context.Context, o options, s *server, open func(context.Context, int) (closer, error)) (before int64, each float64, err error) {
+// grown is the memory of a process, in octets: with no connection, and what
+// each connection added.
+type grown struct {
+	empty                   int64
+	atOnce, settled, lowest float64
+}
+
+// growth opens o.idle connections and gives what each of them adds at once,
+// when o.settle has passed, and the lowest of that time.
+func growth(ctx context.Context, o options, s *server, open func(context.Context, int) (closer, error)) (g grown, err error) {
 	conns := make([]closer, o.idle)
 	openAll := func(n int) error {
 		var next atomic.Int64
@@ -188,30 +265,43 @@ func growth(ctx context.Context, o options, s *server, open func(context.Context
 		}
 	}
 	defer closeAll()
-	if before, err = s.pss(); err != nil {
-		return 0, 0, err
+	if g.empty, err = s.pss(); err != nil {
+		return g, err
 	}
 	// What the first connections load once is not theirs.
 	if err = openAll(min(64, o.idle)); err != nil {
-		return 0, 0, err
+		return g, err
 	}
 	closeAll()
 	if err = wait(ctx, 2*time.Second); err != nil {
-		return 0, 0, err
+		return g, err
 	}
 	warm, err := s.pss()
 	if err != nil {
-		return 0, 0, err
+		return g, err
 	}
 	if err = openAll(o.idle); err != nil {
-		return 0, 0, err
+		return g, err
 	}
 	fmt.Fprintf(os.Stderr, "  %d connections are idle for %v\n", o.idle, o.settle)
-	if err = wait(ctx, o.settle); err != nil {
-		return 0, 0, err
+	each := func() (float64, error) {
+		now, err := s.pss()
+		return float64(now-warm) / float64(o.idle), err
 	}
-	full, err := s.pss()
-	return before, float64(full-warm) / float64(o.idle), err
+	if g.atOnce, err = each(); err != nil {
+		return g, err
+	}
+	g.settled, g.lowest = g.atOnce, g.atOnce
+	for end := time.Now().Add(o.settle); time.Now().Before(end); {
+		if err = wait(ctx, min(time.Second, time.Until(end))); err != nil {
+			return g, err
+		}
+		if g.settled, err = each(); err != nil {
+			return g, err
+		}
+		g.lowest = min(g.lowest, g.settled)
+	}
+	return g, nil
 }
 
 func wait(ctx context.Context, d time.Duration) error {

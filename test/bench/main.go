@@ -16,10 +16,18 @@
 //	fanout     the same with 10 recipients each
 //	idle       growth of the server's PSS per TLS connection in IDLE, with the
 //	           hello that the Delta Chat core sends and with a post-quantum one,
-//	           beside a bare TLS loop
+//	           beside a bare TLS loop: -settle after the last login, when the
+//	           last one came, and the lowest in between, which is after the
+//	           collection that the relay does itself once a storm of 500
+//	           sessions or more is over
 //	setup      full handshakes, LOGIN and SELECT per second, of accounts that
 //	           were there before
+//	storm      the same when the relay was just started, each account once
 //	birth      first logins of accounts per second
+//	mailbox    SELECT, a list of all messages and all bodies, of 10 messages and
+//	           of 10,000, from files
+//	bell       from the acknowledgement of a message to EXISTS at an idle client,
+//	           and what each of 100 clients of one account adds
 //
 // The table goes to standard output, all figures as JSON to -out.
 package main
@@ -131,6 +139,9 @@ var scenarios = []scenario{
 	{"fanout", fanout},
 	{"birth", birth},
 	{"setup", setup},
+	{"storm", reconnects},
+	{"mailbox", mailbox},
+	{"bell", bell},
 	{"idle", idle},
 }
 
