@@ -36,6 +36,13 @@ var proofs = map[string]string{
 	"QRESYNC": "C: z ENABLE QRESYNC\nS: * ENABLED QRESYNC\nS: z OK Enable completed\nC: y SELECT INBOX (QRESYNC (1 1))\n" +
 		"S* \\* 1 FETCH \\(UID 1 FLAGS \\(\\) MODSEQ \\(\\d+\\)\\)\nS* y OK .*\n",
 
+	"QUOTA=RES-STORAGE": "C: z STATUS INBOX (DELETED DELETED-STORAGE)\nS: * STATUS INBOX (DELETED 0 DELETED-STORAGE 0)\nS: z OK Status completed\n",
+	"LIST-EXTENDED":     "C: z LIST (SUBSCRIBED) \"\" (INBOX x) RETURN (CHILDREN)\nS: z OK List completed\n",
+	"LIST-STATUS":       "C: z LIST \"\" % RETURN (STATUS (MESSAGES))\nS: * LIST (\\HasNoChildren) \".\" INBOX\nS: * STATUS INBOX (MESSAGES 1)\nS: z OK List completed\n",
+	"STATUS=SIZE":       "C: z STATUS INBOX (SIZE)\nS~ \\* STATUS INBOX \\(SIZE [1-9]\\d+\\)\nS: z OK Status completed\n",
+	"APPENDLIMIT": "C: z CAPABILITY\nS~ \\* CAPABILITY .* APPENDLIMIT=31457280( .*)?\nS* z OK .*\nC: y STATUS INBOX (APPENDLIMIT)\n" +
+		"S: * STATUS INBOX (APPENDLIMIT 31457280)\nS: y OK Status completed\nC: x APPEND INBOX {31457281}\nS~ x NO \\[TOOBIG\\] .*\n",
+
 	"SASL-IR":    "@ z\nS~ \\* OK .*\nC: z AUTHENTICATE PLAIN " + plain + "\nS~ z OK .*\n",
 	"AUTH=PLAIN": "@ z\nS~ \\* OK .*\nC: z AUTHENTICATE PLAIN\nS: + \nC: " + plain + "\nS~ z OK .*\n",
 
@@ -78,7 +85,7 @@ var lines = map[string]string{
 }
 
 // wherever these are allowed, they are tested by themselves.
-var elsewhere = []string{"LOGIN", "AUTHENTICATE", "STARTTLS"}
+var elsewhere = []string{"SETQUOTA", "LOGIN", "AUTHENTICATE", "STARTTLS"}
 
 func TestEveryCommandOfTheTableWorks(t *testing.T) {
 	for name, row := range commandTable() {

@@ -46,6 +46,11 @@ func capabilities() []capability {
 		{"QRESYNC", afterLogin},
 		{"METADATA", afterLogin},
 		{"QUOTA", afterLogin},
+		{"QUOTA=RES-STORAGE", afterLogin},
+		{"LIST-EXTENDED", afterLogin},
+		{"LIST-STATUS", afterLogin},
+		{"STATUS=SIZE", afterLogin},
+		{appendLimit, afterLogin}, // said with the limit behind it
 		{"STARTTLS", beforeTLS},
 		{"LOGINDISABLED", beforeTLS},
 		{"AUTH=PLAIN", beforeLogin},
@@ -77,7 +82,11 @@ func (s *session) capabilities() string {
 	words := capabilityWords(when)
 	out := words[:0]
 	for _, w := range words {
-		if w != "STARTTLS" || s.sv.cfg.TLS != nil {
+		switch {
+		case w == "STARTTLS" && s.sv.cfg.TLS == nil:
+		case w == appendLimit:
+			out = append(out, w+"="+number(uint64(s.sv.cfg.MaxMessageSize)))
+		default:
 			out = append(out, w)
 		}
 	}

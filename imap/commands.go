@@ -35,6 +35,7 @@ func commandTable() map[string]*command {
 		"SETMETADATA":  {in: loggedIn, run: (*session).setMetadata, bye: true},
 		"GETQUOTAROOT": {in: loggedIn, run: (*session).getQuotaRoot, bye: true},
 		"GETQUOTA":     {in: loggedIn, run: (*session).getQuota, bye: true},
+		"SETQUOTA":     {in: loggedIn, run: (*session).setQuota},
 		"IDLE":         {in: loggedIn, run: (*session).idle, bye: true},
 		"NAMESPACE":    {in: loggedIn, run: (*session).namespace},
 		"ENABLE":       {in: loggedIn, run: (*session).enable},

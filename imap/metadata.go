@@ -21,22 +21,24 @@ const (
 func (s *session) getMetadata(c *wire.Command) (string, error) {
 	c.SP()
 	maxSize := uint64(1 << 62)
-	options := func() {
-		c.List(func() {
+	option := func() {
+		switch strings.ToUpper(c.Atom()) {
+		case "MAXSIZE":
+			c.SP()
+			maxSize = c.Number64()
+		case "DEPTH": // there is nothing below any entry
+			c.SP()
 			switch strings.ToUpper(c.Atom()) {
-			case "MAXSIZE":
-				c.SP()
-				maxSize = c.Number64()
-			case "DEPTH": // there is nothing below any entry
-				c.SP()
-				c.Atom()
+			case "0", "1", "INFINITY":
 			default:
-				c.Fail("Unknown GETMETADATA option")
+				c.Fail("Bad DEPTH")
 			}
-		})
+		default:
+			c.Fail("Entry or option expected")
+		}
 	}
 	if c.Next('(') {
-		options()
+		c.List(option)
 		c.SP()
 	}
 	mailbox := c.Mailbox()
@@ -50,16 +52,7 @@ func (s *session) getMetadata(c *wire.Command) (string, error) {
 				entries()
 				return
 			}
-			switch strings.ToUpper(c.Atom()) {
-			case "MAXSIZE":
-				c.SP()
-				maxSize = c.Number64()
-			case "DEPTH":
-				c.SP()
-				c.Atom()
-			default:
-				c.Fail("Entry expected")
-			}
+			option()
 		})
 		if len(names) == 0 && c.More() {
 			c.SP()

@@ -51,3 +51,19 @@ func (s *session) quotaLine() error {
 	out.Raw(")\r\n")
 	return nil
 }
+
+// setQuota refuses SETQUOTA: quotas are the operator's.
+func (s *session) setQuota(c *wire.Command) (string, error) {
+	c.SP()
+	c.AString()
+	c.SP()
+	c.List(func() {
+		c.Atom()
+		c.SP()
+		c.Number64()
+	})
+	if err := c.End(); err != nil {
+		return noReply, err
+	}
+	return noReply, refusal("[NOPERM] Quotas cannot be changed")
+}
