@@ -10,10 +10,10 @@ const (
 
 	// How the message is written. They hold for every way to pass.
 
-	HeaderSize      // a header has over 256 KiB or 1000 fields, or one that matters over 8 KiB
+	HeaderSize      // a header has over 256 KiB or 1000 fields, or one that matters over 8 KiB, a Content-Type over 4 KiB
 	HeaderLine      // a line in a header is no field
 	HeaderTwice     // two Content-Type or two Content-Transfer-Encoding fields
-	BoundaryForm    // the boundary is over 70 octets, ends in a blank or is not printable
+	BoundaryForm    // the boundary is over 70 octets, has a blank or another doubtful character, or readers find it in different places
 	BoundaryForked  // the boundary is written as only RFC 2231 allows
 	DelimiterLike   // a line begins as a delimiter and goes on otherwise
 	DelimiterAfter  // a delimiter follows the closing one
