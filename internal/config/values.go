@@ -132,13 +132,14 @@ func isASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(c rune) bool { return c > 0x7e || c < 0x20 })
 }
 
-// LoginCapabilities lists the words that imap.login_capabilities may have: all
-// that the IMAP server can do after login.
+// LoginCapabilities lists the words that imap.login_capabilities may have, all
+// of which the IMAP server can keep after login.
 func LoginCapabilities() []string {
 	return []string{
 		"IMAP4rev1", "ID", "IDLE", "LITERAL+", "XCHATMAIL", "XDELTAPUSH",
 		"ENABLE", "NAMESPACE", "CHILDREN", "SPECIAL-USE", "UNSELECT", "UIDPLUS", "MOVE",
-		"METADATA", "QUOTA",
+		"MULTIAPPEND", "ESEARCH", "SEARCHRES", "CONDSTORE", "QRESYNC",
+		"LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE", "METADATA", "QUOTA", "QUOTA=RES-STORAGE",
 	}
 }
 
