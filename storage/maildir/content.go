@@ -2,6 +2,7 @@ package maildir
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -117,16 +118,31 @@ func (w *writerAt) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// inflater reads a compressed file. It has some 50 KB of tables and windows,
+// more than most messages, so it is used again.
+type inflater struct {
+	in *bufio.Reader
+	gzip.Reader
+}
+
+var inflaters = sync.Pool{New: func() any { return &inflater{in: bufio.NewReaderSize(nil, 8<<10)} }}
+
+func (i *inflater) start(r io.Reader) error {
+	i.in.Reset(r)
+	return i.Reset(i.in)
+}
+
 // Content is the content of one message file as a client sees it, inflated
 // when the file is compressed. It is used by one goroutine at a time; the
 // caller closes it.
 type Content struct {
-	f    journal.File
-	size int64
+	f      journal.File
+	size   int64
+	stored int64 // octets in the file
 
 	whole []byte // all of it, or nil
 
-	inflate *gzip.Reader // at position at, or nil
+	inflate *inflater // at position at, or nil
 	at      int64
 	zipped  bool
 }
@@ -140,7 +156,7 @@ func (d Dir) Open(sub, name string, max int64) (*Content, error) {
 	}
 	c := &Content{f: f}
 	if err := c.begin(name, max); err != nil {
-		return nil, fmt.Errorf("open message file: %w", errors.Join(err, f.Close()))
+		return nil, fmt.Errorf("open message file: %w", errors.Join(err, c.Close()))
 	}
 	return c, nil
 }
@@ -150,7 +166,7 @@ func (c *Content) begin(name string, max int64) error {
 	if err != nil {
 		return err
 	}
-	c.size = info.Size()
+	c.size, c.stored = info.Size(), info.Size()
 	if c.zipped, err = looksCompressed(struct {
 		io.ReaderAt
 		sized
@@ -190,7 +206,7 @@ func (c *Content) beginZipped(name string, max int64) error {
 	if told > inflateWhole {
 		return nil
 	}
-	head, err := io.ReadAll(io.LimitReader(c.inflate, min(max, inflateWhole)+1))
+	head, err := c.readHead(told, min(max, inflateWhole)+1)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
@@ -203,6 +219,7 @@ func (c *Content) beginZipped(name string, max int64) error {
 			return fmt.Errorf("%w: %d octets, its name says %d", ErrBroken, c.at, told)
 		}
 		c.whole, c.size = head, c.at
+		c.release()
 		return nil
 	}
 	n, err := io.Copy(io.Discard, io.LimitReader(c.inflate, max-c.at+1))
@@ -217,16 +234,34 @@ func (c *Content) beginZipped(name string, max int64) error {
 	return nil
 }
 
-// rewind begins to inflate from the start.
-func (c *Content) rewind() (err error) {
-	in := bufio.NewReader(io.NewSectionReader(c.f, 0, 1<<62))
+// readHead reads up to limit octets from the start, which are told when the
+// name is right.
+func (c *Content) readHead(told, limit int64) ([]byte, error) {
+	var head bytes.Buffer
+	if told >= 0 {
+		head.Grow(int(min(told, limit)) + bytes.MinRead) // in one piece
+	}
+	_, err := head.ReadFrom(io.LimitReader(c.inflate, limit))
+	return head.Bytes(), err
+}
+
+// release gives the inflater back.
+func (c *Content) release() {
 	if c.inflate == nil {
-		c.inflate, err = gzip.NewReader(in)
-	} else {
-		err = c.inflate.Reset(in)
+		return
+	}
+	c.inflate.in.Reset(nil)
+	inflaters.Put(c.inflate)
+	c.inflate = nil
+}
+
+// rewind begins to inflate from the start.
+func (c *Content) rewind() error {
+	if c.inflate == nil {
+		c.inflate = inflaters.Get().(*inflater)
 	}
 	c.at = 0
-	if err != nil {
+	if err := c.inflate.start(io.NewSectionReader(c.f, 0, c.stored)); err != nil {
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
 	return nil
@@ -263,7 +298,7 @@ func (c *Content) readFull(p []byte, off int64) (int, error) {
 	if !c.zipped {
 		return c.f.ReadAt(p, off)
 	}
-	if off < c.at {
+	if c.inflate == nil || off < c.at {
 		if err := c.rewind(); err != nil {
 			return 0, err
 		}
@@ -282,4 +317,7 @@ func (c *Content) readFull(p []byte, off int64) (int, error) {
 }
 
 // Close closes the file.
-func (c *Content) Close() error { return c.f.Close() }
+func (c *Content) Close() error {
+	c.release()
+	return c.f.Close()
+}

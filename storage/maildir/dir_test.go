@@ -223,6 +223,40 @@ func TestInflatingIsBounded(t *testing.T) {
 	}
 }
 
+// What inflates is used again: nothing of one file shows in another, be the
+// other broken, half read or open at the same time.
+func TestFilesThatInflateOneAfterAnotherAreApart(t *testing.T) {
+	fsys := faultfs.New()
+	d := maildir.At(fsys, "")
+	if err := d.Make(); err != nil {
+		t.Fatal(err)
+	}
+	large, small := noise(400_000), noise(5000)
+	raw(t, fsys, "cur/1.large,S=400000", zipped(large))
+	raw(t, fsys, "cur/2.small,S=5000", zipped(small))
+	raw(t, fsys, "cur/3.broken,S=5000", zipped(small)[:3000])
+	for range 3 {
+		open, err := d.Open(maildir.Cur, "1.large,S=400000", 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 1000)
+		for _, off := range []int64{0, 300_000, 200_000} {
+			want(t, d, maildir.Cur, "2.small,S=5000", small)
+			if _, err := content(d, maildir.Cur, "3.broken,S=5000"); !errors.Is(err, maildir.ErrBroken) {
+				t.Fatal(err)
+			}
+			if _, err := open.ReadAt(b, off); err != nil || string(b) != large[off:off+1000] {
+				t.Fatal(err)
+			}
+		}
+		if err := open.Close(); err != nil { // half read
+			t.Fatal(err)
+		}
+		want(t, d, maildir.Cur, "1.large,S=400000", large)
+	}
+}
+
 func TestALinkIsTheSameMessage(t *testing.T) {
 	for where, d := range dirs(t) {
 		if err := d.Write(maildir.Cur, "1.x:2,", strings.NewReader("hello"), false); err != nil {
