@@ -3,6 +3,7 @@ package deltachat
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,8 @@ const (
 	StateFailed    = 24 // the relay refused it for good
 	StateDelivered = 26 // the relay took it
 	StateRead      = 28 // the peer has read it
+
+	stateSeen = 16 // incoming, and read
 )
 
 // Event is one event of an account. Fields that its kind does not have are
@@ -148,6 +151,30 @@ func (a *Account) waitConnectivity(match func(int) bool, timeout time.Duration) 
 			a.core.t.Fatalf("%s: connectivity %d: %v", a.Name, c, err)
 		}
 	}
+}
+
+// Backup writes all of the account into a file, from which Restore makes a
+// second device of it, and gives its path.
+func (a *Account) Backup() string {
+	a.core.t.Helper()
+	dir := a.core.t.TempDir()
+	a.StopIO()
+	a.core.must(nil, "export_backup", a.ID, dir, nil)
+	a.StartIO()
+	files, err := filepath.Glob(filepath.Join(dir, "*.tar"))
+	if err != nil || len(files) != 1 {
+		a.core.t.Fatalf("%s: the backup is %q, %v", a.Name, files, err)
+	}
+	return files[0]
+}
+
+// Restore makes the account a second device of the one that wrote the backup,
+// and waits until it is online.
+func (a *Account) Restore(backup string) {
+	a.core.t.Helper()
+	a.core.must(nil, "import_backup", a.ID, backup, nil)
+	a.StartIO()
+	a.WaitEvent("ImapInboxIdle", nil, time.Minute)
 }
 
 // take keeps an event for WaitEvent. Log lines are in the log alone.

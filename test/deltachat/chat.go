@@ -112,6 +112,22 @@ func (a *Account) GetMessage(id uint32) (m Message) {
 // MessageState reads the state of a message: one of the State constants.
 func (a *Account) MessageState(id uint32) int { a.core.t.Helper(); return a.GetMessage(id).State }
 
+// MessageID gives the Message-ID of a message, without brackets.
+func (a *Account) MessageID(id uint32) string {
+	a.core.t.Helper()
+	var info struct {
+		MessageID string `json:"rfc724Mid"`
+	}
+	a.core.must(&info, "get_message_info_object", a.ID, id)
+	return info.MessageID
+}
+
+// Delete deletes messages, on the relay too.
+func (a *Account) Delete(ids ...uint32) {
+	a.core.t.Helper()
+	a.core.must(nil, "delete_messages", a.ID, ids)
+}
+
 // MarkSeen says that the user has read the messages, which sends receipts.
 func (a *Account) MarkSeen(ids ...uint32) {
 	a.core.t.Helper()
@@ -143,6 +159,19 @@ func (a *Account) WaitText(text string, timeout time.Duration) Message {
 		}
 		// The core writes behind the text what is still to be downloaded.
 		return m.Text == text || m.DownloadState != "Done" && strings.HasPrefix(m.Text, text+" [")
+	}, timeout)
+	return a.GetMessage(e.Message)
+}
+
+// WaitOwnText waits for a message with that text that another device of the
+// account has sent.
+func (a *Account) WaitOwnText(text string, timeout time.Duration) Message {
+	a.core.t.Helper()
+	const self = 1
+	e := a.WaitEvent("MsgsChanged", func(e Event) bool {
+		var m Message
+		err := a.core.Call(&m, "get_message", a.ID, e.Message)
+		return err == nil && m.From == self && m.Text == text
 	}, timeout)
 	return a.GetMessage(e.Message)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 )
 
@@ -28,50 +29,67 @@ func (a *Account) login() (address, password string) {
 	return transports[0].Address, transports[0].Password
 }
 
-// count looks into the account's INBOX on the relay, past the core, and tells
-// how many messages are there.
-func (r Relay) count(ctx context.Context, a *Account) (int, error) {
+// stored gives the flags of the messages in the account's INBOX on the relay
+// by their Message-IDs without brackets, looking past the core.
+func (r Relay) stored(ctx context.Context, a *Account) (map[string][]imap.Flag, error) {
 	conn, err := r.DialIMAP(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("dial IMAP: %w", err)
+		return nil, fmt.Errorf("dial IMAP: %w", err)
 	}
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)
 	client := imapclient.New(conn, nil)
 	defer client.Close()
 	if err := client.Login(a.login()).Wait(); err != nil {
-		return 0, fmt.Errorf("log in: %w", err)
+		return nil, fmt.Errorf("log in: %w", err)
 	}
 	data, err := client.Select("INBOX", nil).Wait()
 	if err != nil {
-		return 0, fmt.Errorf("select: %w", err)
+		return nil, fmt.Errorf("select: %w", err)
 	}
-	return int(data.NumMessages), client.Logout().Wait()
+	found := map[string][]imap.Flag{}
+	if data.NumMessages > 0 {
+		all, err := client.Fetch(imap.SeqSet{{Start: 1}}, &imap.FetchOptions{Envelope: true, Flags: true}).Collect()
+		if err != nil {
+			return nil, fmt.Errorf("fetch: %w", err)
+		}
+		for _, m := range all {
+			found[m.Envelope.MessageID] = m.Flags
+		}
+	}
+	return found, client.Logout().Wait()
 }
 
-// waitEmpty waits until the core has taken all mail from the relay.
-func (r Relay) waitEmpty(a *Account, timeout time.Duration) {
+// waitStored waits until the account's INBOX on the relay is one that match
+// says yes to; what says what that is.
+func (r Relay) waitStored(a *Account, what string, match func(map[string][]imap.Flag) bool, timeout time.Duration) {
 	t := a.core.t
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
-	left := -1
+	var last map[string][]imap.Flag
 	for {
-		n, err := r.count(ctx, a)
+		found, err := r.stored(ctx, a)
 		switch {
-		case err == nil && n == 0:
+		case err == nil && match(found):
 			return
 		case err == nil:
-			left = n
+			last = found
 		case ctx.Err() == nil:
 			t.Fatalf("%s: look into the mailbox: %v", a.Name, err)
 		}
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			t.Fatalf("%s: %d messages are still in the mailbox after %v", a.Name, left, timeout)
+			t.Fatalf("%s: the mailbox is not %s after %v, but has %d messages: %v", a.Name, what, timeout, len(last), last)
 		}
 	}
+}
+
+// waitEmpty waits until the core has taken all mail from the relay.
+func (r Relay) waitEmpty(a *Account, timeout time.Duration) {
+	a.core.t.Helper()
+	r.waitStored(a, "empty", func(found map[string][]imap.Flag) bool { return len(found) == 0 }, timeout)
 }
