@@ -36,7 +36,8 @@ const (
 	// readers do not know. It is taken as RFC 2231 says.
 	FlawContinued
 	// FlawDelimiter: a line that begins as a delimiter and goes on
-	// otherwise; RFC 2046 lets readers take it for one. It is passed over.
+	// otherwise, be it as a field of a part's header; RFC 2046 lets readers
+	// take it for one. It is passed over.
 	FlawDelimiter
 	// FlawAfter: a delimiter after the closing one. It is passed over.
 	FlawAfter
@@ -65,7 +66,7 @@ func (nobody) Flaw(Flaw)        {}
 
 // Head is the header of a message or a part.
 type Head struct {
-	Type, Subtype string            // lower case
+	Type, Subtype string            // lower case; "" when Content-Type cannot be read
 	Params        map[string]string // of Content-Type; nil for none
 	fields        []headField
 }
@@ -233,6 +234,10 @@ func (s *Flat) endField() {
 		s.to.Flaw(FlawLine)
 		return
 	}
+	if s.part > 0 && bytes.HasPrefix(field, s.delimiter[2:]) {
+		s.to.Flaw(FlawDelimiter)
+		return
+	}
 	for i, key := range s.keep {
 		if len(key) != len(name) || !strings.EqualFold(key, string(name)) {
 			continue
@@ -286,7 +291,9 @@ func (s *Flat) setType() {
 		}
 		part.Fields = map[string]string{"content-type": v[:min(len(v), maxValue)]}
 	}
-	part.setType(false)
+	if !part.setType(false) {
+		return // RFC 2045 section 5.2 guesses; a guess must not pass for the sender's word
+	}
 	s.head.Type, s.head.Subtype, s.head.Params = part.Type, part.Subtype, part.Params
 }
 

@@ -127,10 +127,11 @@ func TestFlatTellsFlaws(t *testing.T) {
 		"Content-Type: multipart/x; boundary=b; x=\"=?a?q?c?=\"\r\n\r\n":    FlawBoundary,
 		"Content-Type: text/x; x=" + strings.Repeat("x", maxValue) + "\r\n": FlawSize,
 		head + "\r\n--bc\r\n": FlawDelimiter,
-		head + "\r\n--b" + strings.Repeat(" ", maxTail) + "\r\n": FlawDelimiter,
-		head + "\r\n--b\n":            FlawDelimiter,
-		head + "\r\n--b--\r\n--b\r\n": FlawAfter,
-		head + "\r\n--b--\r\n--b--":   FlawAfter,
+		head + "\r\n--b" + strings.Repeat(" ", maxTail) + "\r\n":           FlawDelimiter,
+		head + "\r\n--b\r\n--bA: b\r\n\r\n":                                FlawDelimiter,
+		head + "\r\n--b\n":                                                 FlawDelimiter,
+		head + "\r\n--b--\r\n--b\r\n":                                      FlawAfter,
+		head + "\r\n--b--\r\n--b--":                                        FlawAfter,
 		head + "\r\n--b\r\nContent-Type: a/b\r\nContent-Type: a/b\r\n\r\n": FlawTwice,
 	} {
 		for _, cut := range []func() int{whole, ones} {
@@ -143,6 +144,15 @@ func TestFlatTellsFlaws(t *testing.T) {
 	r := flat([]byte("Subject: x\r\nAutocrypt: "+strings.Repeat("b", 3*maxField)+"\r\n\tc\r\nContent-Type: a/b\r\n\r\n"), ones)
 	if len(r.flaws) > 0 || !strings.Contains(r.told[0], "a/b") || !strings.Contains(r.told[0], "{subject x}") && !strings.Contains(r.told[0], `{"subject" "x"}`) {
 		t.Errorf("%v %v", r.flaws, r.told)
+	}
+}
+
+// Nothing is guessed about a type that cannot be read.
+func TestFlatGuessesNoType(t *testing.T) {
+	for _, v := range []string{"", "text", "text/plain (c)", "text/plain; a=b; a=c", "appli cation/octet-stream"} {
+		if r := flat([]byte("Content-Type: "+v+"\r\n\r\n"), whole); r.types[0] != "/" {
+			t.Errorf("%q: %v", v, r.types)
+		}
 	}
 }
 
@@ -195,6 +205,9 @@ func FuzzFlat(f *testing.F) {
 			t.Fatalf("Parse finds %d parts, Flat %q", len(p.Parts), want.types)
 		}
 		for i, part := range p.Parts {
+			if want.types[i+1] == "/" {
+				want.types[i+1] = "application/octet-stream" // Parse guesses
+			}
 			if body := string(text[part.Body : part.Body+part.BodyLen]); body != want.bodies[i+1] || part.Type+"/"+part.Subtype != want.types[i+1] {
 				t.Fatalf("part %d: Parse has %q of %s/%s, Flat %q", i+1, body, part.Type, part.Subtype, want.told)
 			}

@@ -70,31 +70,32 @@ func (p *Part) leaf() {
 }
 
 // setType reads the Content-Type field. Missing means text/plain, or
-// message/rfc822 inside a digest; unreadable means nobody knows.
-func (p *Part) setType(digest bool) {
+// message/rfc822 inside a digest; unreadable means nobody knows, and is false.
+func (p *Part) setType(digest bool) bool {
 	v, ok := p.Fields["content-type"]
 	switch {
 	case !ok && digest:
 		p.Type, p.Subtype = "message", "rfc822"
-		return
+		return true
 	case !ok:
 		p.Type, p.Subtype = "text", "plain"
 		p.Params = map[string]string{"charset": "us-ascii"}
-		return
+		return true
 	}
 	mediaType, params, err := mime.ParseMediaType(v)
 	if mediaType == "" || err != nil && err != mime.ErrInvalidMediaParameter {
 		p.leaf()
-		return
+		return false
 	}
 	p.Type, p.Subtype, ok = strings.Cut(mediaType, "/")
 	if !ok {
 		p.leaf()
-		return
+		return false
 	}
 	if len(params) > 0 {
 		p.Params = params
 	}
+	return true
 }
 
 // fields reads a header into Fields: the first of each of the names that
