@@ -20,6 +20,10 @@ type Store interface {
 	// "+tag" do not matter. ErrNoAccount when there is none.
 	Lookup(ctx context.Context, a smtp.Address) (Account, error)
 
+	// MayMail tells whether the account may send. An operator may have disabled
+	// it; a Deliver to it then fails with ErrNoAccount.
+	MayMail(ctx context.Context, a Account) (bool, error)
+
 	// Draft begins to take up content; size is what is known of it, or zero.
 	Draft(ctx context.Context, size int64) (Draft, error)
 

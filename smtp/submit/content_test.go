@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"barid/smtp"
 )
 
 // What tells of the client, or could pass for a server's word, does not leave
@@ -83,4 +85,14 @@ func TestAHugeHeaderIsRefused(t *testing.T) {
 	r := newRig(t, nil)
 	r.play(t, "alice@relay.test", toBob+data+strings.Repeat("C: X-Pad: "+strings.Repeat("x", 900)+"\n", 400)+letter+
 		"S~ 500 Failed to parse message: .*\n"+toBob+data+letter+"S~ 250 .*\n"+quit)
+}
+
+// A disabled account reads that it is one; its mail is not taken.
+func TestADisabledAccountSendsNothing(t *testing.T) {
+	r := newRig(t, nil)
+	r.store.disabled = map[smtp.Address]bool{address("alice@relay.test"): true}
+	r.play(t, "alice@relay.test", toBob+data+letter+"S: 550 5.7.1 This account is disabled\n"+quit)
+	if n := len(r.store.mail("bob@relay.test")); n != 0 {
+		t.Errorf("%d arrived", n)
+	}
 }

@@ -16,6 +16,10 @@ import (
 	"barid/storage"
 )
 
+// replyDisabled is what a disabled account reads. The reference answers 250
+// and drops; here nothing is acknowledged that is not kept.
+var replyDisabled = smtp.NewReply(550, "5.7.1", "This account is disabled")
+
 var replyFull = smtp.NewReply(452, "4.3.1", "Insufficient system storage")
 
 // Data takes the content and has it for all recipients, or for none.
@@ -39,6 +43,12 @@ func (s *session) Data(ctx context.Context, content io.Reader) (*smtp.Reply, err
 	}
 	if err := editor.Close(); err != nil {
 		return nil, storeReply("write a draft", err)
+	}
+	switch may, err := s.srv.cfg.Store.MayMail(ctx, s.account); {
+	case err != nil:
+		return nil, storeReply("ask for the author's account", err)
+	case !may:
+		return nil, replyDisabled
 	}
 	return s.deliver(ctx, draft, author.head.Raw())
 }

@@ -20,6 +20,7 @@ type fakeStore struct {
 	passwords map[smtp.Address]storage.Password
 	inbox     map[smtp.Address][]string
 	full      map[smtp.Address]bool // over quota
+	disabled  map[smtp.Address]bool
 	broken    map[smtp.Address]bool // cannot be delivered to, for now
 	commits   int
 	commitErr error
@@ -50,6 +51,12 @@ func (f *fakeStore) Login(_ context.Context, a smtp.Address, p storage.Password,
 		return storage.Account{}, storage.ErrRefused
 	}
 	return storage.Account{Address: a}, nil
+}
+
+func (f *fakeStore) MayMail(_ context.Context, a storage.Account) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.disabled[a.Address], nil
 }
 
 type fakeDraft struct {

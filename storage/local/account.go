@@ -39,7 +39,8 @@ type account struct {
 	dirty atomic.Bool                  // has changes that no snapshot has; Store.dirty has it then
 	died  atomic.Uint64                // the last record that ended the account or a mailbox of it
 
-	pw passwordFile
+	pw       passwordFile
+	disabled disabledFlag
 
 	// The rest belongs to the settler.
 	made    map[string]bool        // mailboxes whose directories were made; nil while there are none

@@ -23,6 +23,7 @@ type commit struct {
 	contents []*content // as record.contents
 	number   map[storage.Content]int
 	accounts map[smtp.Address]*account
+	off      map[*account]bool // disabled: nothing is delivered
 	builders map[*account]*builder
 	messages uint32 // put into mailboxes so far
 }
@@ -37,7 +38,7 @@ func (s *Store) Commit(ctx context.Context, b storage.Batch) (storage.Result, er
 	}
 	c := &commit{
 		s: s, batch: b, number: map[storage.Content]int{},
-		accounts: map[smtp.Address]*account{}, builders: map[*account]*builder{},
+		accounts: map[smtp.Address]*account{}, off: map[*account]bool{}, builders: map[*account]*builder{},
 	}
 	defer c.release()
 	if err := c.open(ctx); err != nil {
@@ -109,6 +110,7 @@ func (c *commit) openAccount(op storage.Op) error {
 		return err
 	}
 	c.accounts[addr] = a
+	c.off[a] = c.s.disabled(a)
 	return nil
 }
 

@@ -31,6 +31,10 @@ func (c *commit) do(op storage.Op, hash string, out *storage.Outcome) {
 	}
 	switch op := op.(type) {
 	case storage.Deliver:
+		if c.off[b.a] {
+			out.Err = storage.ErrNoAccount
+			return
+		}
 		c.take(b, storage.InboxName, change{kind: changeAdd}, op.Content, c.s.cfg.Now(), out)
 	case storage.Append:
 		received := op.Received
