@@ -37,21 +37,22 @@ var proofs = map[string]string{
 		"S* \\* 1 FETCH \\(UID 1 FLAGS \\(\\) MODSEQ \\(\\d+\\)\\)\nS* y OK .*\n",
 
 	"QUOTA=RES-STORAGE": "C: z STATUS INBOX (DELETED DELETED-STORAGE)\nS: * STATUS INBOX (DELETED 0 DELETED-STORAGE 0)\nS: z OK Status completed\n",
+	"BINARY":            "C: z SELECT INBOX\nS* z OK .*\nC: y FETCH 1 BINARY.SIZE[2]\nS: * 1 FETCH (BINARY.SIZE[2] 6)\nS: y OK Fetch completed\n",
 	"LIST-EXTENDED":     "C: z LIST (SUBSCRIBED) \"\" (INBOX x) RETURN (CHILDREN)\nS: z OK List completed\n",
 	"LIST-STATUS":       "C: z LIST \"\" % RETURN (STATUS (MESSAGES))\nS: * LIST (\\HasNoChildren) \".\" INBOX\nS: * STATUS INBOX (MESSAGES 1)\nS: z OK List completed\n",
 	"STATUS=SIZE":       "C: z STATUS INBOX (SIZE)\nS~ \\* STATUS INBOX \\(SIZE [1-9]\\d+\\)\nS: z OK Status completed\n",
 	"APPENDLIMIT": "C: z CAPABILITY\nS~ \\* CAPABILITY .* APPENDLIMIT=31457280( .*)?\nS* z OK .*\nC: y STATUS INBOX (APPENDLIMIT)\n" +
 		"S: * STATUS INBOX (APPENDLIMIT 31457280)\nS: y OK Status completed\nC: x APPEND INBOX {31457281}\nS~ x NO \\[TOOBIG\\] .*\n",
 
-	"SASL-IR":    "@ z\nS~ \\* OK .*\nC: z AUTHENTICATE PLAIN " + plain + "\nS~ z OK .*\n",
-	"AUTH=PLAIN": "@ z\nS~ \\* OK .*\nC: z AUTHENTICATE PLAIN\nS: + \nC: " + plain + "\nS~ z OK .*\n",
+	"SASL-IR":    "@ z\nS~ \\* OK .*\nC: z AUTHENTICATE PLAIN " + saslPlain + "\nS~ z OK .*\n",
+	"AUTH=PLAIN": "@ z\nS~ \\* OK .*\nC: z AUTHENTICATE PLAIN\nS: + \nC: " + saslPlain + "\nS~ z OK .*\n",
 
 	// TestStartTLSComesBeforeLogin proves these.
 	"STARTTLS": "", "LOGINDISABLED": "",
 }
 
-// plain is Alice's name and password for SASL PLAIN.
-const plain = "AGFsaWNlQHJlbGF5LnRlc3QAc2VjcmV0LW9mLWFsaWNlQHJlbGF5LnRlc3Q="
+// saslPlain is Alice's name and password for SASL PLAIN.
+const saslPlain = "AGFsaWNlQHJlbGF5LnRlc3QAc2VjcmV0LW9mLWFsaWNlQHJlbGF5LnRlc3Q="
 
 func TestEveryAdvertisedWordIsTrue(t *testing.T) {
 	for _, c := range capabilities() {

@@ -28,10 +28,13 @@ type messageBody struct {
 	head    []byte     // nil until it is read
 	parts   *mime.Part // nil until they are looked for
 	picks   int        // how often fields were picked from head
+	decoded int64      // octets that were decoded to know their size
 }
 
 // repeated tells how many octets were looked at more than once.
-func (b *messageBody) repeated() int64 { return int64(len(b.head)) * int64(max(b.picks-1, 0)) }
+func (b *messageBody) repeated() int64 {
+	return int64(len(b.head))*int64(max(b.picks-1, 0)) + b.decoded
+}
 
 // structure gives the parts of the message.
 func (b *messageBody) structure() (*mime.Part, error) {

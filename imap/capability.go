@@ -40,6 +40,7 @@ func capabilities() []capability {
 		{"UIDPLUS", afterLogin},
 		{"MOVE", afterLogin},
 		{"MULTIAPPEND", afterLogin},
+		{"BINARY", afterLogin},
 		{"ESEARCH", afterLogin},
 		{"SEARCHRES", afterLogin},
 		{"CONDSTORE", afterLogin},

@@ -62,6 +62,9 @@ func (s *session) fetchBy(c *wire.Command, byUID bool) (string, error) {
 	if err := a.write(); err != nil {
 		return noReply, err
 	}
+	if a.undecodable {
+		return noReply, refusal("[UNKNOWN-CTE] A part cannot be decoded")
+	}
 	return "OK Fetch completed", nil
 }
 
@@ -75,6 +78,8 @@ type fetchAnswer struct {
 	seen  map[storage.UID]bool
 	// repeated is how many octets of headers were looked at more than once.
 	repeated int64
+	// undecodable: a part was asked for without an encoding that is not known.
+	undecodable bool
 }
 
 // maxRepeated bounds what one FETCH may look at again and again: fields of
@@ -163,7 +168,7 @@ func partFor(items []wire.FetchItem) (part storage.Part, content bool) {
 		switch i.Item {
 		case wire.ItemEnvelope:
 			content = true
-		case wire.ItemBody, wire.ItemBodyStructure:
+		case wire.ItemBody, wire.ItemBodyStructure, wire.ItemBinary, wire.ItemBinarySize:
 			part, content = storage.Whole, true
 		case wire.ItemSection:
 			content = true
@@ -250,6 +255,12 @@ func (a *fetchAnswer) item(out *wire.Writer, i wire.FetchItem, m storage.Message
 		writeStructure(out, p, i.Item == wire.ItemBodyStructure)
 	case wire.ItemSection:
 		return body.section(out, i)
+	case wire.ItemBinary, wire.ItemBinarySize:
+		err := body.binary(out, i)
+		if errors.Is(err, errEncoding) {
+			a.undecodable, err = true, nil // the answer goes on, and ends in NO
+		}
+		return err
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (s *session) storeBy(c *wire.Command, byUID bool) (string, error) {
 	if err != nil {
 		return noReply, err
 	}
-	known, err := s.stored(o, uids, st.Silent)
+	known, err := s.stored(o, op, st.Silent)
 	if err != nil {
 		return noReply, err
 	}
@@ -58,16 +58,13 @@ func (s *session) storeBy(c *wire.Command, byUID bool) (string, error) {
 }
 
 // stored tells what came of a STORE, and gives what need not be told again.
-func (s *session) stored(o storage.Outcome, uids []storage.UID, silent bool) (known func(storage.Message) bool, err error) {
-	if silent && !s.modSeqs {
-		return func(m storage.Message) bool { return m.ModSeq == o.ModSeq }, nil
-	}
+func (s *session) stored(o storage.Outcome, op storage.SetFlags, silent bool) (known func(storage.Message) bool, err error) {
 	v, err := s.look()
 	if err != nil {
 		return nil, err
 	}
-	told := make(map[storage.UID]storage.ModSeq, len(uids))
-	for _, uid := range uids {
+	told := make(map[storage.UID]storage.ModSeq, len(op.UIDs))
+	for _, uid := range op.UIDs {
 		j, ok := find(v.Messages, uid)
 		if !ok {
 			continue
@@ -77,14 +74,25 @@ func (s *session) stored(o storage.Outcome, uids []storage.UID, silent bool) (kn
 		switch {
 		case !silent:
 			s.flagsLine(i, m)
-		case m.ModSeq == o.ModSeq:
-			s.modSeqLine(i, m) // the client must know it, or its own change looks like another's
-		default:
-			continue
+		case m.ModSeq != o.ModSeq || m.Flags != after(op, s.box.told[i].Flags):
+			continue // another had a hand in it, so the client cannot know
+		case s.modSeqs:
+			s.modSeqLine(i, m) // or its own change looks like another's later
 		}
 		told[uid] = m.ModSeq
 	}
 	return func(m storage.Message) bool { return m.ModSeq != 0 && told[m.UID] == m.ModSeq }, nil
+}
+
+// after gives what a client takes for the flags of a message that it changed.
+func after(op storage.SetFlags, had storage.Flags) storage.Flags {
+	switch op.Mode {
+	case storage.AddFlags:
+		return had | op.Flags
+	case storage.RemoveFlags:
+		return had &^ op.Flags
+	}
+	return op.Flags
 }
 
 func (s *session) modSeqLine(i int, m storage.Message) {

@@ -48,6 +48,8 @@ type viewer struct {
 	list     []message
 	highest  int // the mod-sequence up to which it knows everything
 	validity string
+	// toldFlags has the UIDs whose flags the last command told.
+	toldFlags map[int]bool
 }
 
 type viewerKind int
@@ -123,6 +125,7 @@ func (v *viewer) do(command string) string {
 func (v *viewer) until(tag, command string) string {
 	v.t.Helper()
 	top := 0
+	v.toldFlags = map[int]bool{}
 	given := map[int]bool{}
 	for {
 		l := v.line()
@@ -195,14 +198,30 @@ func (v *viewer) vanished(l, set string, earlier bool) {
 				v.list = slices.Delete(v.list, i, i+1)
 			case !earlier:
 				// One whose UID it was never told; the number is what counts.
-				i = slices.IndexFunc(v.list, func(m message) bool { return m.uid == 0 })
-				if i < 0 {
+				if i = v.unknown(uid); i < 0 {
 					v.fail(l, "it does not know that")
 				}
 				v.list = slices.Delete(v.list, i, i+1)
 			}
 		}
 	}
+}
+
+// unknown finds a message whose UID it was not told and that can have this
+// one, for UIDs ascend.
+func (v *viewer) unknown(uid int) int {
+	at := -1
+	for i, m := range v.list {
+		switch {
+		case m.uid == 0 && at < 0:
+			at = i
+		case m.uid != 0 && m.uid < uid:
+			at = -1
+		case m.uid > uid:
+			return at
+		}
+	}
+	return at
 }
 
 func (v *viewer) fetched(l, command string, n int, items string, given map[int]bool) int {
@@ -221,6 +240,7 @@ func (v *viewer) fetched(l, command string, n int, items string, given map[int]b
 		words := strings.Fields(f[1])
 		slices.Sort(words)
 		m.flags = strings.Join(words, " ")
+		v.toldFlags[m.uid] = true
 	}
 	modSeq := num(submatch(modSeqItem, items))
 	isFetch := strings.HasPrefix(command, "FETCH") || strings.HasPrefix(command, "UID FETCH")
@@ -471,7 +491,7 @@ func (w *world) storeSomething(v *viewer) {
 	if rapid.Bool().Draw(w.t, "by number") {
 		command = fmt.Sprintf("STORE %d%s %sFLAGS%s (%s)", n, since, mode, silent, flag)
 	}
-	before := v.list[n-1].flags
+	was := v.list[n-1]
 	reply := v.do(command)
 	if strings.Contains(reply, "[MODIFIED") {
 		return
@@ -487,28 +507,17 @@ func (w *world) storeSomething(v *viewer) {
 	}
 	w.change(uid, set)
 	if silent != "" { // the client knows what it did, unless it was told otherwise
-		for i := range v.list {
-			if v.list[i].uid == uid && v.list[i].flags == before {
-				words := set(strings.Fields(before))
+		for i, m := range v.list {
+			if m.uid == uid && m.flags == was.flags && m.flags != "?" && !v.toldFlags[uid] {
+				words := set(strings.Fields(m.flags))
 				slices.Sort(words)
 				v.list[i].flags = strings.Join(slices.Compact(words), " ")
 			}
 		}
 	}
 	if strings.HasPrefix(command, "UID") {
-		w.seesButSilent(v, uid, silent != "")
+		v.sees(w.model, false)
 	}
-}
-
-// seesButSilent passes over one message: a client that changes flags without
-// an answer does not know what others did to them at the same time.
-func (w *world) seesButSilent(v *viewer, uid int, silent bool) {
-	for i := range v.list {
-		if silent && v.list[i].uid == uid {
-			v.list[i].flags = "?"
-		}
-	}
-	v.sees(w.model, false)
 }
 
 func (w *world) expungeSomething(v *viewer) {

@@ -154,6 +154,24 @@ func (w *Writer) Literal(r io.ReaderAt, off, n int64) {
 	}
 }
 
+// Stream is Literal for the next n octets of r.
+func (w *Writer) Stream(r io.Reader, n int64) {
+	w.literalSize(n)
+	for n > 0 && w.err == nil {
+		if len(w.buf) == cap(w.buf) {
+			w.Flush()
+			continue
+		}
+		free := w.buf[len(w.buf):cap(w.buf)]
+		got, err := r.Read(free[:min(int64(len(free)), n)])
+		w.buf = w.buf[:len(w.buf)+got]
+		n -= int64(got)
+		if n > 0 && err != nil {
+			w.Abort(err)
+		}
+	}
+}
+
 // SourceError is the Writer's error when what was to be written could not be
 // read.
 type SourceError struct{ Err error }
