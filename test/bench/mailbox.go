@@ -113,7 +113,16 @@ func readMailbox(ctx context.Context, s *server, a account, messages int, select
 	if err != nil {
 		return nil, err
 	}
-	read, octets, err := c.again(5, "UID FETCH 1:* (UID BODY.PEEK[])")
+	before, err := s.cpu()
+	if err != nil {
+		return nil, err
+	}
+	const readings = 5
+	read, octets, err := c.again(readings, "UID FETCH 1:* (UID BODY.PEEK[])")
+	if err != nil {
+		return nil, err
+	}
+	after, err := s.cpu()
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +135,11 @@ func readMailbox(ctx context.Context, s *server, a account, messages int, select
 	if listing == 0 {
 		return append(rows, Row{"all bodies" + of, "ms", ms(read), lower, 0}), nil
 	}
-	return append(rows, Row{"all bodies" + of, "MB/s", float64(octets) / 1e6 / read.Seconds(), higher, 90}), nil
+	megabytes := float64(octets) / 1e6
+	return append(rows,
+		Row{"all bodies" + of, "MB/s", megabytes / read.Seconds(), higher, 90},
+		Row{"CPU for 1 GB of bodies", "s", after.since(before).total.Seconds() / (readings * megabytes) * 1000, lower, 0},
+	), nil
 }
 
 // again does a command some times and gives the median of how long it took,
