@@ -62,40 +62,45 @@ const (
 )
 
 // SetFlags changes flags of those messages that still exist. With
-// UnchangedSince not zero, messages whose ModSeq is higher are skipped
-// (RFC 7162 section 3.1.3); ModSeq then only rises where flags changed.
+// UnchangedSince not nil, messages whose ModSeq is higher are skipped
+// (RFC 7162 section 3.1.3); ModSeq then only rises where flags changed. Fails
+// with ErrNoMailbox.
 type SetFlags struct {
 	Account        Account
 	Mailbox        string
-	UIDs           []UID // ascending
+	UIDValidity    UIDValidity // of that Mailbox; of another the UIDs mean nothing: ErrNoMailbox. Zero is any
+	UIDs           []UID       // ascending
 	Mode           FlagMode
 	Flags          Flags
 	UnchangedSince *ModSeq
 }
 
 // Expunge removes those of the messages that still exist. With OnlyDeleted
-// only such as have FlagDeleted at that moment.
+// only such as have FlagDeleted at that moment. Fails with ErrNoMailbox.
 type Expunge struct {
 	Account     Account
 	Mailbox     string
-	UIDs        []UID // ascending
+	UIDValidity UIDValidity // as in SetFlags
+	UIDs        []UID       // ascending
 	OnlyDeleted bool
 }
 
 // Copy puts copies of messages, flags and dates included, into another
-// mailbox of the same account. Fails with ErrNoMailbox (of Dest) or ErrQuota;
-// then nothing is copied.
+// mailbox of the same account. Fails with ErrNoMailbox (of either) or
+// ErrQuota; then nothing is copied.
 type Copy struct {
 	Account       Account
 	Mailbox, Dest string
-	UIDs          []UID // ascending
+	UIDValidity   UIDValidity // of Mailbox, as in SetFlags
+	UIDs          []UID       // ascending
 }
 
 // Move is Copy and Expunge in one (RFC 6851).
 type Move struct {
 	Account       Account
 	Mailbox, Dest string
-	UIDs          []UID // ascending
+	UIDValidity   UIDValidity // of Mailbox, as in SetFlags
+	UIDs          []UID       // ascending
 }
 
 // SetEntry sets a metadata entry. For "/private/devicetoken" a value adds to

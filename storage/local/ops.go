@@ -47,9 +47,9 @@ func (c *commit) do(op storage.Op, hash string, out *storage.Outcome) {
 	case storage.Expunge:
 		c.expunge(b, op, out)
 	case storage.Copy:
-		c.copy(b, op.Mailbox, op.Dest, op.UIDs, false, out)
+		c.copy(b, op, false, out)
 	case storage.Move:
-		c.copy(b, op.Mailbox, op.Dest, op.UIDs, true, out)
+		c.copy(b, storage.Copy(op), true, out)
 	case storage.SetEntry:
 		out.Err = c.setEntry(b, op)
 	case storage.CreateMailbox:
@@ -113,7 +113,7 @@ func (c *commit) fits(b *builder, bs *boxState, n int, octets int64) error {
 }
 
 func (c *commit) setFlags(b *builder, op storage.SetFlags, out *storage.Outcome) {
-	bs, err := findMailbox(b.st, op.Mailbox)
+	bs, err := findLife(b.st, op.Mailbox, op.UIDValidity)
 	if err != nil {
 		out.Err = err
 		return
@@ -142,7 +142,7 @@ func (c *commit) setFlags(b *builder, op storage.SetFlags, out *storage.Outcome)
 }
 
 func (c *commit) expunge(b *builder, op storage.Expunge, out *storage.Outcome) {
-	bs, err := findMailbox(b.st, op.Mailbox)
+	bs, err := findLife(b.st, op.Mailbox, op.UIDValidity)
 	if err != nil {
 		out.Err = err
 		return
@@ -171,11 +171,11 @@ func (c *commit) remove(b *builder, bs *boxState, list []changed) storage.ModSeq
 }
 
 // copy copies messages, and with move removes them where they were.
-func (c *commit) copy(b *builder, mailbox, dest string, uids []storage.UID, move bool, out *storage.Outcome) {
-	from, err := findMailbox(b.st, mailbox)
+func (c *commit) copy(b *builder, op storage.Copy, move bool, out *storage.Outcome) {
+	from, err := findLife(b.st, op.Mailbox, op.UIDValidity)
 	var to *boxState
 	if err == nil {
-		to, err = findMailbox(b.st, dest)
+		to, err = findMailbox(b.st, op.Dest)
 	}
 	if err != nil {
 		out.Err = err
@@ -183,7 +183,7 @@ func (c *commit) copy(b *builder, mailbox, dest string, uids []storage.UID, move
 	}
 	var list []changed
 	octets := int64(0)
-	for _, uid := range ascending(uids) {
+	for _, uid := range ascending(op.UIDs) {
 		if at, ok := from.index(uid); ok {
 			m := &from.view.Messages[at]
 			list = append(list, changed{uid, m.Flags, m.Received.Unix(), m.Size})

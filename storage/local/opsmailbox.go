@@ -21,6 +21,16 @@ func findMailbox(st *accountState, name string) (*boxState, error) {
 	return nil, storage.ErrNoMailbox
 }
 
+// findLife is findMailbox for one life of the mailbox; of any when validity
+// is zero.
+func findLife(st *accountState, name string, validity storage.UIDValidity) (*boxState, error) {
+	bs, err := findMailbox(st, name)
+	if err == nil && validity != 0 && bs.view.UIDValidity != validity {
+		return nil, fmt.Errorf("%w: one of that name has another UIDVALIDITY", storage.ErrNoMailbox)
+	}
+	return bs, err
+}
+
 // mailboxName gives the one spelling of a mailbox name, or ErrMailboxName
 // when no mailbox can have it.
 func mailboxName(name string) (string, error) {

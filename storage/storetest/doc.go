@@ -77,6 +77,7 @@ var tests = []test{
 	{"copies keep flags and date", copies},
 	{"a move is a copy and an expunge", moves},
 	{"a copy lives longer than its source", copyOutlives},
+	{"an operation meant for an earlier mailbox of that name does nothing", earlierLife},
 
 	{"mailboxes are made with the levels above", createMailboxes},
 	{"mailbox names that cannot be are refused", badMailboxes},

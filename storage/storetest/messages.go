@@ -399,3 +399,42 @@ func copyOutlives(e *env) {
 	e.reopen()
 	same(e.t, "mailboxes", e.names(a), "INBOX")
 }
+
+func earlierLife(e *env) {
+	a := e.login("alice")
+	born := func() storage.UIDValidity {
+		e.must(storage.CreateMailbox{Account: a, Name: "Other"})
+		e.must(storage.Append{Account: a, Mailbox: "Other", Flags: storage.FlagDeleted, Content: content("x")})
+		return e.view(a, "Other").UIDValidity
+	}
+	ops := func(v storage.UIDValidity) []storage.Op {
+		one := []storage.UID{1}
+		return []storage.Op{
+			storage.SetFlags{Account: a, Mailbox: "Other", UIDValidity: v, UIDs: one, Mode: storage.AddFlags, Flags: storage.FlagSeen},
+			storage.Copy{Account: a, Mailbox: "Other", Dest: "INBOX", UIDValidity: v, UIDs: one},
+			storage.Move{Account: a, Mailbox: "Other", Dest: "Other", UIDValidity: v, UIDs: one},
+			storage.Expunge{Account: a, Mailbox: "Other", UIDValidity: v, UIDs: []storage.UID{1, 2}, OnlyDeleted: true},
+		}
+	}
+	old := born()
+	e.must(storage.DeleteMailbox{Account: a, Name: "Other"})
+	now := born()
+	before := e.view(a, "Other")
+	for _, op := range ops(old) {
+		e.fails(op, storage.ErrNoMailbox)
+	}
+	after := e.view(a, "Other")
+	equal(e.t, "HIGHESTMODSEQ", after.HighestModSeq, before.HighestModSeq)
+	equal(e.t, "message", after.Messages[0], before.Messages[0])
+	equal(e.t, "messages in INBOX", len(e.view(a, "INBOX").Messages), 0)
+	for _, op := range ops(now) {
+		e.must(op)
+	}
+	equal(e.t, "messages", len(e.view(a, "Other").Messages), 0)
+	equal(e.t, "messages in INBOX", len(e.view(a, "INBOX").Messages), 1)
+	// What the batch itself does counts: the mailbox dies before the operation.
+	out := e.commit(storage.DeleteMailbox{Account: a, Name: "Other"}, ops(now)[0])
+	if out[0].Err != nil || !errors.Is(out[1].Err, storage.ErrNoMailbox) {
+		e.t.Errorf("outcomes %+v", out)
+	}
+}
