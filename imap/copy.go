@@ -34,9 +34,6 @@ func (s *session) copyBy(c *wire.Command, byUID, move bool) (string, error) {
 	if move && s.box.readOnly {
 		return noReply, refusal("[READ-ONLY] The mailbox is open for reading")
 	}
-	if _, err := s.look(); err != nil {
-		return noReply, err // or it would be from another mailbox of that name
-	}
 	word := "Copy"
 	if move {
 		word = "Move"
@@ -45,11 +42,17 @@ func (s *session) copyBy(c *wire.Command, byUID, move bool) (string, error) {
 	if len(uids) == 0 {
 		return "OK " + word + " completed", nil
 	}
-	var op storage.Op = storage.Copy{Account: s.account, Mailbox: s.box.name, Dest: dest, UIDs: uids}
+	from := storage.Copy{Account: s.account, Mailbox: s.box.name, UIDValidity: s.box.validity, Dest: dest, UIDs: uids}
+	var op storage.Op = from
 	if move {
-		op = storage.Move{Account: s.account, Mailbox: s.box.name, Dest: dest, UIDs: uids}
+		op = storage.Move(from)
 	}
 	o, err := s.commit(op)
+	if errors.Is(err, storage.ErrNoMailbox) {
+		if _, gone := s.look(); gone != nil {
+			return noReply, gone // then it is not dest that is missing
+		}
+	}
 	if err != nil {
 		return noReply, tryCreate(err)
 	}

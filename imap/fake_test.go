@@ -22,6 +22,7 @@ type fakeStore struct {
 	accounts map[string]*fakeAccount
 	fail     error  // given by every call but Login, when set
 	failPart error  // given by Read
+	overtake func() // called once, by the next Commit, before it does anything
 	validity uint32 // of the last mailbox made
 }
 
@@ -104,6 +105,15 @@ func (f *fakeStore) box(a storage.Account, name string) (*fakeAccount, *fakeBox,
 	return acc, b, nil
 }
 
+// life is box for the mailbox of that UIDVALIDITY, or any when it is zero.
+func (f *fakeStore) life(a storage.Account, name string, validity storage.UIDValidity) (*fakeBox, error) {
+	_, b, err := f.box(a, name)
+	if err == nil && validity != 0 && b.view.UIDValidity != validity {
+		err = storage.ErrNoMailbox
+	}
+	return b, err
+}
+
 // change makes the next view; f gets a copy of the messages.
 func (b *fakeBox) change(f func(m []storage.Message, seq storage.ModSeq) []storage.Message) {
 	v := *b.view
@@ -129,6 +139,12 @@ func (b *fakeBox) add(text string, flags storage.Flags, at time.Time) storage.UI
 
 func (f *fakeStore) Commit(_ context.Context, b storage.Batch) (storage.Result, error) {
 	f.mu.Lock()
+	if first := f.overtake; first != nil {
+		f.overtake = nil
+		f.mu.Unlock()
+		first()
+		f.mu.Lock()
+	}
 	var ring []storage.Bell
 	res := storage.Result{}
 	err := f.fail
@@ -181,7 +197,7 @@ func (f *fakeStore) do(op storage.Op) (o storage.Outcome, touched []*fakeBox) {
 		o.UIDValidity = b.view.UIDValidity
 		return o, []*fakeBox{b}
 	case storage.SetFlags:
-		_, b, err := f.box(op.Account, op.Mailbox)
+		b, err := f.life(op.Account, op.Mailbox, op.UIDValidity)
 		if err != nil {
 			return storage.Outcome{Err: err}, nil
 		}
@@ -213,7 +229,7 @@ func (f *fakeStore) do(op storage.Op) (o storage.Outcome, touched []*fakeBox) {
 		})
 		return o, []*fakeBox{b}
 	case storage.Expunge:
-		_, b, err := f.box(op.Account, op.Mailbox)
+		b, err := f.life(op.Account, op.Mailbox, op.UIDValidity)
 		if err != nil {
 			return storage.Outcome{Err: err}, nil
 		}
@@ -228,9 +244,9 @@ func (f *fakeStore) do(op storage.Op) (o storage.Outcome, touched []*fakeBox) {
 		})
 		return o, []*fakeBox{b}
 	case storage.Copy:
-		return f.copy(op.Account, op.Mailbox, op.Dest, op.UIDs, false)
+		return f.copy(op, false)
 	case storage.Move:
-		return f.copy(op.Account, op.Mailbox, op.Dest, op.UIDs, true)
+		return f.copy(storage.Copy(op), true)
 	case storage.SetEntry:
 		acc, _, err := f.box(op.Account, storage.InboxName)
 		if err == nil && !slices.ContainsFunc(acc.entries, func(e storage.Entry) bool { return string(e.Value) == string(op.Value) }) {
@@ -241,24 +257,24 @@ func (f *fakeStore) do(op storage.Op) (o storage.Outcome, touched []*fakeBox) {
 	return storage.Outcome{Err: f.mailboxOp(op)}, nil
 }
 
-func (f *fakeStore) copy(a storage.Account, from, to string, uids []storage.UID, move bool) (o storage.Outcome, touched []*fakeBox) {
-	_, src, err := f.box(a, from)
+func (f *fakeStore) copy(op storage.Copy, move bool) (o storage.Outcome, touched []*fakeBox) {
+	src, err := f.life(op.Account, op.Mailbox, op.UIDValidity)
 	if err != nil {
 		return storage.Outcome{Err: err}, nil
 	}
-	_, dst, err := f.box(a, to)
+	_, dst, err := f.box(op.Account, op.Dest)
 	if err != nil {
 		return storage.Outcome{Err: err}, nil
 	}
 	o.UIDValidity = dst.view.UIDValidity
 	for _, m := range src.view.Messages {
-		if slices.Contains(uids, m.UID) {
+		if slices.Contains(op.UIDs, m.UID) {
 			o.Copied = append(o.Copied, storage.Copied{Source: m.UID, Dest: dst.add(src.content[m.UID], m.Flags, m.Received)})
 		}
 	}
 	if move {
 		src.change(func(m []storage.Message, _ storage.ModSeq) []storage.Message {
-			return slices.DeleteFunc(m, func(m storage.Message) bool { return slices.Contains(uids, m.UID) })
+			return slices.DeleteFunc(m, func(m storage.Message) bool { return slices.Contains(op.UIDs, m.UID) })
 		})
 	}
 	return o, []*fakeBox{src, dst}

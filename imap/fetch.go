@@ -116,7 +116,7 @@ func (s *session) newFetchAnswer(f wire.Fetch, places []int) (*fetchAnswer, erro
 func (a *fetchAnswer) markSeen(unseen []storage.UID) error {
 	s := a.s
 	o, err := s.commit(storage.SetFlags{
-		Account: s.account, Mailbox: s.box.name, UIDs: unseen, Mode: storage.AddFlags, Flags: storage.FlagSeen,
+		Account: s.account, Mailbox: s.box.name, UIDValidity: s.box.validity, UIDs: unseen, Mode: storage.AddFlags, Flags: storage.FlagSeen,
 	})
 	if err != nil {
 		return err

@@ -96,6 +96,41 @@ S: i OK Status completed
 	}
 }
 
+// Not even when it got the name while the command was on its way.
+func TestChangesNeverReachAMailboxOfTheSameNameInARace(t *testing.T) {
+	l := newLab(t)
+	for _, command := range []string{
+		`UID STORE 1 +FLAGS (\Answered)`, "UID COPY 1 INBOX", "UID MOVE 1 INBOX", "UID FETCH 1 BODY[]", "EXPUNGE", "CLOSE",
+	} {
+		p := alice(t, l)
+		fill := func() {
+			l.asAlice(t, func(a storage.Account) storage.Op { return storage.CreateMailbox{Account: a, Name: "x"} })
+			l.asAlice(t, func(a storage.Account) storage.Op {
+				return storage.Append{Account: a, Mailbox: "x", Flags: storage.FlagDeleted, Content: contentOf("text")}
+			})
+		}
+		end := func(a storage.Account) storage.Op { return storage.DeleteMailbox{Account: a, Name: "x"} }
+		fill()
+		p.Play(t, "C: b SELECT x\nS* b OK .*\n")
+		l.store.mu.Lock()
+		l.store.overtake = func() { l.asAlice(t, end); fill() }
+		l.store.mu.Unlock()
+		p.Play(t, "C: d "+command+"\nS: * BYE The mailbox is gone\nS--\n")
+		alice(t, l).Play(t, `
+C: g EXAMINE x
+S* \* 1 EXISTS
+S* g OK .*
+C: h FETCH 1 FLAGS
+S: * 1 FETCH (FLAGS (\Deleted))
+S: h OK Fetch completed
+C: i STATUS INBOX (MESSAGES)
+S: * STATUS INBOX (MESSAGES 0)
+S: i OK Status completed
+`)
+		l.asAlice(t, end)
+	}
+}
+
 // A mailbox that another session has deleted is no fault of ours.
 func TestDeletedMailboxesAreNoFaults(t *testing.T) {
 	reg := metrics.New()

@@ -179,7 +179,9 @@ func (s *session) expungeDeleted(only func(storage.UID) bool) (storage.Outcome, 
 	if len(uids) == 0 {
 		return storage.Outcome{}, nil
 	}
-	return s.commit(storage.Expunge{Account: s.account, Mailbox: s.box.name, UIDs: uids, OnlyDeleted: true})
+	return s.commit(storage.Expunge{
+		Account: s.account, Mailbox: s.box.name, UIDValidity: s.box.validity, UIDs: uids, OnlyDeleted: true,
+	})
 }
 
 // The flags there are. Keywords are not kept.

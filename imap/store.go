@@ -35,7 +35,7 @@ func (s *session) storeBy(c *wire.Command, byUID bool) (string, error) {
 		return "OK Store completed", s.tell(what, nil)
 	}
 	op := storage.SetFlags{
-		Account: s.account, Mailbox: s.box.name, UIDs: uids, Mode: storeModes[st.Mode], Flags: flagsOf(st.Flags),
+		Account: s.account, Mailbox: s.box.name, UIDValidity: s.box.validity, UIDs: uids, Mode: storeModes[st.Mode], Flags: flagsOf(st.Flags),
 	}
 	if st.UnchangedSince != nil {
 		s.useModSeqs()
