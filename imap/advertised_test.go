@@ -47,6 +47,9 @@ var proofs = map[string]string{
 	"SASL-IR":    "@ z\nS~ \\* OK .*\nC: z AUTHENTICATE PLAIN " + saslPlain + "\nS~ z OK .*\n",
 	"AUTH=PLAIN": "@ z\nS~ \\* OK .*\nC: z AUTHENTICATE PLAIN\nS: + \nC: " + saslPlain + "\nS~ z OK .*\n",
 
+	// Tests of compress_test.go prove it.
+	compressWord: "",
+
 	// TestStartTLSComesBeforeLogin proves these.
 	"STARTTLS": "", "LOGINDISABLED": "",
 }
@@ -86,7 +89,7 @@ var lines = map[string]string{
 }
 
 // wherever these are allowed, they are tested by themselves.
-var elsewhere = []string{"SETQUOTA", "LOGIN", "AUTHENTICATE", "STARTTLS"}
+var elsewhere = []string{"SETQUOTA", "LOGIN", "AUTHENTICATE", "STARTTLS", "COMPRESS"}
 
 func TestEveryCommandOfTheTableWorks(t *testing.T) {
 	for name, row := range commandTable() {

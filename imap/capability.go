@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"slices"
 	"strings"
 
 	"barid/imap/wire"
@@ -20,6 +21,8 @@ type capability struct {
 	word string
 	when phase
 }
+
+const compressWord = "COMPRESS=DEFLATE"
 
 // capabilities has every word that may be advertised, and a test for each.
 func capabilities() []capability {
@@ -51,17 +54,25 @@ func capabilities() []capability {
 		{"LIST-EXTENDED", afterLogin},
 		{"LIST-STATUS", afterLogin},
 		{"STATUS=SIZE", afterLogin},
-		{appendLimit, afterLogin}, // said with the limit behind it
+		{appendLimit, afterLogin},  // said with the limit behind it
+		{compressWord, afterLogin}, // where it is on, and not active
 		{"STARTTLS", beforeTLS},
 		{"LOGINDISABLED", beforeTLS},
 		{"AUTH=PLAIN", beforeLogin},
 	}
 }
 
-func capabilityWords(when phase) []string {
+// capabilityWords gives the words that are true then, with this Config.
+func (sv *Server) capabilityWords(when phase) []string {
 	var words []string
 	for _, c := range capabilities() {
-		if c.when&when != 0 {
+		switch {
+		case c.when&when == 0:
+		case c.word == "STARTTLS" && sv.cfg.TLS == nil:
+		case c.word == compressWord && !sv.cfg.Compress:
+		case c.word == appendLimit:
+			words = append(words, appendLimit+"="+number(uint64(sv.cfg.MaxMessageSize)))
+		default:
 			words = append(words, c.word)
 		}
 	}
@@ -80,16 +91,9 @@ func (s *session) capabilities() string {
 			when = beforeLogin
 		}
 	}
-	words := capabilityWords(when)
-	out := words[:0]
-	for _, w := range words {
-		switch {
-		case w == "STARTTLS" && s.sv.cfg.TLS == nil:
-		case w == appendLimit:
-			out = append(out, w+"="+number(uint64(s.sv.cfg.MaxMessageSize)))
-		default:
-			out = append(out, w)
-		}
+	out := s.sv.capabilityWords(when)
+	if s.comp != nil {
+		out = slices.DeleteFunc(out, func(w string) bool { return w == compressWord })
 	}
 	if s.clear && s.sv.cfg.TLS != nil && s.conn.TLS() == nil && s.state == notAuthenticated {
 		out = append(out, "STARTTLS")

@@ -36,6 +36,7 @@ func commandTable() map[string]*command {
 		"GETQUOTAROOT": {in: loggedIn, run: (*session).getQuotaRoot, bye: true},
 		"GETQUOTA":     {in: loggedIn, run: (*session).getQuota, bye: true},
 		"SETQUOTA":     {in: loggedIn, run: (*session).setQuota},
+		"COMPRESS":     {in: loggedIn, run: (*session).compress},
 		"IDLE":         {in: loggedIn, run: (*session).idle, bye: true},
 		"NAMESPACE":    {in: loggedIn, run: (*session).namespace},
 		"ENABLE":       {in: loggedIn, run: (*session).enable},

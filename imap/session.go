@@ -78,6 +78,7 @@ type session struct {
 
 	// The worker's own, and run's between two workers.
 	in   *wire.Reader  // nil while nothing is to be read
+	comp *compressed   // nil until COMPRESS; written under mu
 	held bool          // a refused login waits for its answer
 	wait time.Duration // and so long
 
@@ -145,6 +146,9 @@ func (s *session) end() {
 	s.leaveIdle()
 	s.unselect()
 	s.sv.perClient.leave(s.clientKey)
+	if s.comp != nil {
+		s.sv.compressed.Add(-1)
+	}
 	s.mu.Unlock()
 	s.sv.groups.leave(s)
 	s.sv.sessions.Add(-1)
@@ -188,7 +192,7 @@ func (s *session) locked(f func()) {
 func (s *session) writer() *wire.Writer {
 	if s.out == nil {
 		s.out = s.sv.writers.Get().(*wire.Writer)
-		s.out.Reset(s.conn.Stream())
+		s.out.Reset(s.stream())
 	}
 	return s.out
 }
@@ -211,7 +215,7 @@ func (s *session) flush() {
 func (s *session) takeReader() {
 	if s.in == nil {
 		s.in = s.sv.readers.Get().(*wire.Reader)
-		s.in.Reset(s.conn.Stream())
+		s.in.Reset(s.stream())
 	}
 }
 
@@ -267,7 +271,7 @@ func (s *session) limits() wire.Limits {
 // nothingRead tells whether all that was read is answered, so that the
 // socket tells when there is more.
 func (s *session) nothingRead() bool {
-	return (s.in == nil || s.in.Buffered() == 0 && !s.in.MayHide()) && !s.conn.Buffered()
+	return (s.in == nil || s.in.Buffered() == 0 && !s.in.MayHide()) && !s.conn.Buffered() && (s.comp == nil || !s.comp.Pending())
 }
 
 // step takes one line, and the rest of the command that it begins.
@@ -308,7 +312,7 @@ func errorKind(err error) string {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return "timeout"
-	case errors.Is(err, wire.ErrLine), errors.Is(err, wire.ErrLiteral):
+	case errors.Is(err, wire.ErrLine), errors.Is(err, wire.ErrLiteral), errors.Is(err, wire.ErrDeflate):
 		return "protocol"
 	}
 	return "network"
@@ -359,7 +363,7 @@ func (s *session) sendAway() {
 		s.away = time.AfterFunc(wait, s.sendAway)
 		return
 	}
-	s.conn.Stream().Write([]byte("* BYE " + goingAway + "\r\n"))
+	io.WriteString(s.stream(), "* BYE "+goingAway+"\r\n")
 	s.conn.Close()
 }
 

@@ -63,6 +63,7 @@ func (a *App) makeIMAP() error {
 		MaxMessageSize:    int64(a.cfg.Limits.MaxMessageSize),
 		KeepAlive:         time.Duration(a.cfg.IMAP.Keepalive),
 		LoginCapabilities: a.cfg.IMAP.LoginCapabilities,
+		Compress:          a.cfg.IMAP.Compress,
 		MaxSessions:       a.cfg.Limits.IMAPSessionsPerAccount,
 		Logger:            a.log,
 		Metrics:           a.metrics,

@@ -72,6 +72,7 @@ func TestShowReadsBack(t *testing.T) {
 	c.DataDir = "/tmp/a \"quoted\" \\ name\t\u00fc"
 	c.Listen.IMAPS = nil
 	c.Limits.MaxMessageSize = 1000001
+	c.IMAP.Compress = true
 	c.Storage.SettleAfter = Duration(90*time.Second + 250*time.Millisecond)
 	back, err := Parse("show", Show(c))
 	if err != nil {

@@ -101,6 +101,8 @@ func (f field) literal(c *Config) string {
 		return quote(v)
 	case int:
 		return strconv.Itoa(v)
+	case bool:
+		return strconv.FormatBool(v)
 	case Size:
 		if s := v.String(); strings.TrimRight(s, "KMGT") != s {
 			return quote(s)

@@ -19,6 +19,11 @@ func (r *reader) store(f field, n *unstable.Node, here *place) string {
 			return "must be a string in quotes, not " + kindName(n.Kind)
 		}
 		*to = string(n.Data)
+	case *bool:
+		if n.Kind != unstable.Bool {
+			return "must be true or false without quotes, not " + kindName(n.Kind)
+		}
+		*to = string(n.Data) == "true"
 	case *int:
 		if n.Kind != unstable.Integer {
 			return "must be a whole number without quotes, not " + kindName(n.Kind)
