@@ -24,9 +24,9 @@ const (
 // Between two reads it holds as much of the last 32 KiB as the client has
 // sent, and nothing else of size. It is used by one goroutine.
 type Inflater struct {
-	src  io.Reader
-	in   []byte // in[r:w] is not taken yet; nil while that is nothing
-	r, w int
+	src   io.Reader
+	in    []byte // in[r:w] is not taken yet; nil while that is nothing
+	r, w  int
 	full  bool // the last read filled all its room
 	short bool // what is in in is a piece of something
 
