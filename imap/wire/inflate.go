@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// ErrDeflate: what the client sent is no DEFLATE data. The stream has lost its
-// place.
+// ErrDeflate is given when what the client sent is no DEFLATE data. The stream
+// has lost its place.
 var ErrDeflate = errors.New("broken compressed data")
 
 const (
