@@ -196,3 +196,48 @@ func measure(k SearchKey) (n, deep int) {
 	}
 	return n, deep
 }
+
+// FuzzStrings: what a Writer writes, a Command reads.
+func FuzzStrings(f *testing.F) {
+	f.Add("plain", "a \"b\" \\c", []byte{1, 2, 3, 9})
+	f.Add("", "ä\r\nx NOOP", []byte{})
+	f.Add("NIL", "nil", []byte{255, 0})
+	f.Fuzz(func(t *testing.T, a, b string, set []byte) {
+		if strings.ContainsRune(a+b, 0) { // becomes a space
+			return
+		}
+		numbers := []uint32{1}
+		for _, n := range set {
+			numbers = append(numbers, numbers[len(numbers)-1]+uint32(n)+1)
+		}
+		var out bytes.Buffer
+		var w Writer
+		w.Reset(&out)
+		w.Raw("a X ")
+		w.AString(a)
+		w.Raw(" ")
+		w.String(b)
+		w.Raw(" ")
+		w.NString(b, len(a)%2 == 0)
+		w.Raw(" " + FormatSet(numbers))
+		w.EOL()
+		w.Flush()
+		var r Reader
+		r.Reset(&out)
+		c, err := r.Next(Limits{Line: 1 << 20, Literal: 1 << 20, Total: 1 << 24, Tokens: 100}, func() error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SP()
+		gotA := c.AString()
+		c.SP()
+		gotB := c.String()
+		c.SP()
+		gotN, ok := c.NString()
+		c.SP()
+		gotSet := c.Set().Resolve(0)
+		if err := c.End(); err != nil || gotA != a || gotB != b || ok != (len(a)%2 == 0) || ok && gotN != b || gotSet.String() != FormatSet(numbers) {
+			t.Fatalf("%q %q %q %s, %v", gotA, gotB, gotN, gotSet, err)
+		}
+	})
+}
