@@ -163,10 +163,10 @@ func (f *fakeStore) Commit(_ context.Context, b storage.Batch) (storage.Result, 
 			}
 		}
 	}
-	f.mu.Unlock()
-	for _, bell := range ring {
+	for _, bell := range ring { // under the lock: none is rung after its subscription ended
 		bell.Ring()
 	}
+	f.mu.Unlock()
 	return res, err
 }
 
