@@ -132,7 +132,7 @@ func (b *fakeBox) add(text string, flags storage.Flags, at time.Time) storage.UI
 	}
 	b.content[uid] = text
 	b.change(func(m []storage.Message, seq storage.ModSeq) []storage.Message {
-		return append(m, storage.Message{UID: uid, Flags: flags, ModSeq: seq, Size: int64(len(text)), Received: at})
+		return append(m, storage.Message{UID: uid, Flags: flags, ModSeq: seq, Size: int64(len(text)), Received: storage.TimeOf(at)})
 	})
 	return uid
 }
@@ -269,7 +269,7 @@ func (f *fakeStore) copy(op storage.Copy, move bool) (o storage.Outcome, touched
 	o.UIDValidity = dst.view.UIDValidity
 	for _, m := range src.view.Messages {
 		if slices.Contains(op.UIDs, m.UID) {
-			o.Copied = append(o.Copied, storage.Copied{Source: m.UID, Dest: dst.add(src.content[m.UID], m.Flags, m.Received)})
+			o.Copied = append(o.Copied, storage.Copied{Source: m.UID, Dest: dst.add(src.content[m.UID], m.Flags, m.Received.Time())})
 		}
 	}
 	if move {

@@ -227,7 +227,7 @@ func (a *fetchAnswer) item(out *wire.Writer, i wire.FetchItem, m storage.Message
 		out.Flags(flagNames(m.Flags))
 	case wire.ItemInternalDate:
 		out.Raw("INTERNALDATE ")
-		out.Date(m.Received)
+		out.Date(m.Received.Time())
 	case wire.ItemSize:
 		out.Raw("RFC822.SIZE ")
 		out.Number(uint64(m.Size))

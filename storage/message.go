@@ -40,10 +40,25 @@ const (
 type Message struct {
 	UID      UID
 	Flags    Flags
-	ModSeq   ModSeq    // of its last change
-	Size     int64     // octets of its content
-	Received time.Time // INTERNALDATE, whole seconds
+	ModSeq   ModSeq // of its last change
+	Size     int64  // octets of its content
+	Received Time   // INTERNALDATE; a copy has that of its source
+	Saved    Time   // when it was put into this mailbox (RFC 8514); a mailbox that is renamed keeps it
+	// ID is the same for a message and all its copies, and no other content of
+	// the store gets it (RFC 8474, EMAILID). It says nothing about the order or
+	// number of messages.
+	ID uint64
 }
+
+// Time is a moment in whole seconds of the Unix epoch. There are two for each
+// message in memory, and a time.Time takes three times as much.
+type Time int64
+
+// TimeOf gives the second that t lies in.
+func TimeOf(t time.Time) Time { return Time(t.Unix()) }
+
+// Time gives it in UTC.
+func (t Time) Time() time.Time { return time.Unix(int64(t), 0).UTC() }
 
 // View is a mailbox at one moment. It is shared and never changes: nobody
 // writes to its slice.

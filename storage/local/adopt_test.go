@@ -69,7 +69,7 @@ func TestAdoptsDovecotsAccounts(t *testing.T) {
 		if got := read(t, s, "alice", "INBOX", 25006) + read(t, s, "alice", "INBOX", 25022); got != "seenunlisted" {
 			t.Errorf("read %q", got)
 		}
-		if m := v.Messages[2]; m.Received.Unix() != 1775324600 {
+		if m := v.Messages[2]; m.Received != 1775324600 {
 			t.Errorf("received %v", m.Received)
 		}
 		if list, err := s.Entries(ctx, acct("alice"), "INBOX"); err != nil || len(list) != 1 || string(list[0].Value) != "1111" {

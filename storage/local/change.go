@@ -72,14 +72,19 @@ func (b *builder) applyMessages(c *change, n uint32, contents []*content) {
 	case changeAdd:
 		from := contents[c.content]
 		it := &item{n: n}
+		it.loc.Store(locNumbered)
 		if c.remove {
-			it.loc.Store(locCur)
+			it.loc.Store(locNumbered | locCur)
 		}
-		b.add(bs, c.message(from.size), it, source{content: from})
+		m := c.message(from.size)
+		m.ID = uint64(n)
+		b.add(bs, m, it, source{content: from})
 	case changeAdopt:
 		it := &item{foreign: foreignName(c.text)}
-		it.loc.Store(locSettled | locOf(c.remove, c.flags))
-		b.add(bs, c.message(c.size), it, source{})
+		it.loc.Store(locNumbered | locSettled | locOf(c.remove, c.flags))
+		m := c.message(c.size)
+		m.Saved = m.Received // that is when another program put it there, as far as names tell
+		b.add(bs, m, it, source{})
 	case changeCopy:
 		b.applyCopy(c, bs, n)
 	case changeFlags:
@@ -96,10 +101,14 @@ func (b *builder) applyCopy(c *change, from *boxState, n uint32) {
 	}
 	for i, m := range c.list {
 		msg := storage.Message{
-			UID: c.uid + storage.UID(i), Flags: m.flags, ModSeq: c.modseq, Size: m.size, Received: time.Unix(m.at, 0),
+			UID: c.uid + storage.UID(i), Flags: m.flags, ModSeq: c.modseq, Size: m.size,
+			Received: storage.Time(m.at), Saved: storage.Time(m.saved), ID: m.id,
 		}
 		it := &item{n: n + uint32(i)}
 		it.loc.Store(locCur)
+		if m.own {
+			it.loc.Store(locCur | locNumbered)
+		}
 		var src source
 		if at, ok := from.index(m.uid); ok {
 			src = source{item: from.items[at], home: home{b.a, c.box, from.view.Messages[at], from.items[at]}}
@@ -120,7 +129,9 @@ func (b *builder) applyRebuilt(c *change) {
 }
 
 func (c *change) message(size int64) storage.Message {
-	return storage.Message{UID: c.uid, Flags: c.flags, ModSeq: c.modseq, Size: size, Received: time.Unix(c.at, 0)}
+	return storage.Message{
+		UID: c.uid, Flags: c.flags, ModSeq: c.modseq, Size: size, Received: storage.Time(c.at), Saved: storage.Time(c.saved),
+	}
 }
 
 func uidsOf(list []changed) []storage.UID {

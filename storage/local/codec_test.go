@@ -5,7 +5,6 @@ import (
 	"errors"
 	"reflect"
 	"testing"
-	"time"
 
 	"barid/smtp"
 	"barid/storage"
@@ -13,7 +12,7 @@ import (
 
 // exampleRecord has a change of every kind.
 func exampleRecord() *record {
-	list := []changed{{uid: 1, flags: 3, at: -5, size: 7}, {uid: 4_000_000_000, flags: 0, at: 1 << 33, size: 1 << 40}}
+	list := []changed{{uid: 1, flags: 3, at: -5, saved: 1 << 40, size: 7, id: 2, own: true}, {uid: 4_000_000_000, flags: 0, at: 1 << 33, size: 1 << 40, id: 1<<64 - 1}}
 	uids := []changed{{uid: 5}, {uid: 6}}
 	return &record{
 		accounts: []smtp.Address{at("alice"), {LocalPart: "bob", Domain: "[192.0.2.7]"}},
@@ -29,7 +28,7 @@ func exampleRecord() *record {
 			{kind: changeSubscribe, text: "A.B", remove: true},
 			{kind: changeMakeBox, box: "A", validity: 9},
 			{kind: changeDropBox, box: "A"},
-			{kind: changeAdd, box: "INBOX", uid: 7, modseq: 8, flags: 31, at: 1_790_000_000, content: 2, remove: true},
+			{kind: changeAdd, box: "INBOX", uid: 7, modseq: 8, flags: 31, at: 1_790_000_000, saved: 1_780_000_000, content: 2, remove: true},
 			{kind: changeCopy, box: "A", to: "B", uid: 9, modseq: 10, list: list},
 			{kind: changeFlags, box: "A", modseq: 11, list: []changed{{uid: 3, flags: 1}}},
 			{kind: changeExpunge, box: "A", modseq: 12, list: uids},
@@ -68,7 +67,7 @@ func exampleSnapshot() *snapshot {
 			it = &item{foreign: foreignName("1775324677.M4P3.exam,S=3235,W=3305:2,Sa")}
 			it.loc.Store(locSettled)
 		}
-		sn.messages = append(sn.messages, storage.Message{UID: uid, Flags: storage.FlagSeen, ModSeq: 5, Size: 99, Received: time.Unix(1_790_000_000, 0)})
+		sn.messages = append(sn.messages, storage.Message{UID: uid, Flags: storage.FlagSeen, ModSeq: 5, Size: 99, Received: 1_790_000_000, Saved: 1_800_000_000, ID: 1<<63 | uint64(uid)})
 		sn.items = append(sn.items, it)
 	}
 	return sn

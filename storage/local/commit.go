@@ -297,10 +297,12 @@ func (s *Store) seal(b *builder, seq uint64) {
 		bs.seq = seq
 	}
 	for i := range b.added {
-		if b.added[i].it.foreign == nil {
-			b.added[i].it.seq = seq
+		add := &b.added[i]
+		if add.it.foreign == nil {
+			add.it.seq = seq
 		}
-		s.hold(b.a, &b.added[i], seq)
+		s.identify(b, add, seq)
+		s.hold(b.a, add, seq)
 	}
 	if b.died {
 		b.a.died.Store(seq)

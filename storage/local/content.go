@@ -41,10 +41,10 @@ type item struct {
 
 // The bits of item.loc. Above them stand the flags that the file name has.
 const (
-	locSettled = 1 << iota // it lies in its file
-	locCur                 // that file is, or will be, in cur
-	locDead                // expunged, its file is gone
-	locFound               // replayed, and a file of it may be there already
+	locSettled  = 1 << iota // it lies in its file
+	locCur                  // that file is, or will be, in cur
+	locDead                 // expunged, its file is gone
+	locNumbered             // Message.ID is a number within its record until seal; never seen
 
 	locFlagShift = 8
 )
@@ -65,7 +65,7 @@ func (it *item) fileName(m *storage.Message, loc uint32) (sub, name string) {
 	if it.foreign != nil {
 		n = *it.foreign
 	} else {
-		n = maildir.Name{Base: maildir.NewBase(m.Received, it.seq, int(it.n)), Size: m.Size, UID: uint32(m.UID)}
+		n = maildir.Name{Base: maildir.NewBase(m.Received.Time(), it.seq, int(it.n)), Size: m.Size, UID: uint32(m.UID)}
 	}
 	n.Flags = locFlags(loc)
 	switch {

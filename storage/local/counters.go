@@ -1,29 +1,39 @@
 package local
 
 import (
+	"fmt"
 	"io"
+	"strings"
 
 	"barid/storage"
 )
 
 const (
 	countersName  = "barid-store"
-	countersMagic = "barid-store 1\n"
+	countersMagic = "barid-store 2\n"
+	countersV1    = "barid-store 1\n" // had no key
 )
 
-// counters writes the counters of the store.
+// counters writes what the store must remember as a whole.
 func (cp *checkpoint) counters() error {
 	return cp.write(countersName, func(w io.Writer) error {
-		var e encoder
-		e.b = append(e.b, countersMagic...)
-		e.number(uint64(cp.s.validity.Load()))
-		_, err := w.Write(sealed(e.b))
+		_, err := w.Write(cp.s.encodeCounters())
 		return err
 	})
 }
 
+// encodeCounters gives the magic line, the last UIDVALIDITY as an unsigned
+// varint, the key of message IDs, and the CRC-32C of all before it.
+func (s *Store) encodeCounters() []byte {
+	var e encoder
+	e.b = append(e.b, countersMagic...)
+	e.number(uint64(s.validity.Load()))
+	e.b = append(e.b, s.ids[:]...)
+	return sealed(e.b)
+}
+
 // readCounters reads the counters. Of several files the highest numbers
-// count: too high does no harm.
+// count: too high does no harm. The key is the same in all that have one.
 func (s *Store) readCounters() error {
 	names, _, err := s.list(".")
 	if err != nil {
@@ -41,12 +51,18 @@ func (s *Store) readCounters() error {
 		if err != nil {
 			return err
 		}
-		body, ok := unsealed(text, countersMagic)
+		line, body, ok := unsealed(text)
 		if !ok {
 			continue // torn by a crash: the checkpoint did not count
 		}
+		if line != countersMagic && line != countersV1 {
+			return fmt.Errorf("%s is of another version of this program: %q", name, strings.TrimSpace(line))
+		}
 		d := decoder{b: body}
 		s.raiseValidity(storage.UIDValidity(d.below(1 << 32)))
+		if line == countersMagic {
+			copy(s.ids[:], d.octets(int64(len(s.ids))))
+		}
 	}
 	return nil
 }

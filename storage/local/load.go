@@ -269,5 +269,5 @@ func (it *item) base(m *storage.Message) string {
 	if it.foreign != nil {
 		return it.foreign.Base
 	}
-	return maildir.NewBase(m.Received, it.seq, int(it.n))
+	return maildir.NewBase(m.Received.Time(), it.seq, int(it.n))
 }

@@ -35,13 +35,9 @@ func (c *commit) do(op storage.Op, hash string, out *storage.Outcome) {
 			out.Err = storage.ErrNoAccount
 			return
 		}
-		c.take(b, storage.InboxName, change{kind: changeAdd}, op.Content, c.s.cfg.Now(), out)
+		c.take(b, storage.InboxName, change{kind: changeAdd}, op.Content, time.Time{}, out)
 	case storage.Append:
-		received := op.Received
-		if received.IsZero() {
-			received = c.s.cfg.Now()
-		}
-		c.take(b, op.Mailbox, change{kind: changeAdd, flags: op.Flags & storage.SystemFlags, remove: true}, op.Content, received, out)
+		c.take(b, op.Mailbox, change{kind: changeAdd, flags: op.Flags & storage.SystemFlags, remove: true}, op.Content, op.Received, out)
 	case storage.SetFlags:
 		c.setFlags(b, op, out)
 	case storage.Expunge:
@@ -79,7 +75,7 @@ func (c *commit) builder(addr smtp.Address) *builder {
 	return c.builders[a]
 }
 
-// take puts content into a mailbox.
+// take puts content into a mailbox. Zero received means now.
 func (c *commit) take(b *builder, mailbox string, ch change, given storage.Content, received time.Time, out *storage.Outcome) {
 	bs, err := findMailbox(b.st, mailbox)
 	if err == nil && given == nil {
@@ -95,7 +91,10 @@ func (c *commit) take(b *builder, mailbox string, ch change, given storage.Conte
 	}
 	ch.box = bs.view.Name
 	ch.uid, ch.modseq = bs.view.UIDNext, bs.view.HighestModSeq+1
-	ch.at = received.Unix()
+	ch.saved = c.s.cfg.Now().Unix()
+	if ch.at = ch.saved; !received.IsZero() {
+		ch.at = received.Unix()
+	}
 	out.UIDValidity, out.UID, out.ModSeq = bs.view.UIDValidity, ch.uid, ch.modseq
 	c.change(b, ch)
 }
@@ -182,12 +181,13 @@ func (c *commit) copy(b *builder, op storage.Copy, move bool, out *storage.Outco
 		return
 	}
 	var list []changed
-	octets := int64(0)
+	octets, now := int64(0), c.s.cfg.Now().Unix()
 	for _, uid := range ascending(op.UIDs) {
 		if at, ok := from.index(uid); ok {
-			m := &from.view.Messages[at]
-			list = append(list, changed{uid, m.Flags, m.Received.Unix(), m.Size})
-			octets += m.Size
+			m := copied(from, at)
+			m.saved = now
+			list = append(list, m)
+			octets += m.size
 		}
 	}
 	out.UIDValidity = to.view.UIDValidity
@@ -212,6 +212,15 @@ func (c *commit) copy(b *builder, op storage.Copy, move bool, out *storage.Outco
 			from = b.st.find(from.view.Name)
 		}
 		c.remove(b, from, list)
+	}
+}
+
+// copied describes a message for its copy.
+func copied(bs *boxState, at int) changed {
+	m := &bs.view.Messages[at]
+	return changed{
+		uid: m.UID, flags: m.Flags, at: int64(m.Received), saved: int64(m.Saved), size: m.Size,
+		id: m.ID, own: bs.items[at].loc.Load()&locNumbered != 0,
 	}
 }
 

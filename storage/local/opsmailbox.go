@@ -146,8 +146,7 @@ func (c *commit) empty(b *builder, old, to string) {
 	from := b.st.find(old)
 	var list []changed
 	for i := range from.view.Messages {
-		m := &from.view.Messages[i]
-		list = append(list, changed{m.UID, m.Flags, m.Received.Unix(), m.Size})
+		list = append(list, copied(from, i))
 	}
 	if len(list) > 0 {
 		c.transfer(b, from, b.st.find(to), list)

@@ -30,7 +30,12 @@ type recordContent struct {
 	octets []byte // when staged is ""
 }
 
-const recordVersion = 1
+const (
+	recordVersion = 2
+	// recordV1 did not tell when a message was saved, nor which message a copy
+	// is of. It is read, not written.
+	recordV1 = 1
+)
 
 // errRecord is inside every error about a record that cannot be read.
 var errRecord = errors.New("bad record")
@@ -46,8 +51,8 @@ const (
 	changeSubscribe                       // text: mailbox, remove
 	changeMakeBox                         // box, validity
 	changeDropBox                         // box
-	changeAdd                             // box, uid, modseq, flags, at, content, remove: not delivered but appended
-	changeCopy                            // box, to, uid: first of the copies, modseq, list with uid of source, flags, at, size
+	changeAdd                             // box, uid, modseq, flags, at, content, saved, remove: not delivered but appended
+	changeCopy                            // box, to, uid: first of the copies, modseq, list with uid of source and all else
 	changeFlags                           // box, modseq, list with uid, flags
 	changeExpunge                         // box, modseq, list with uid
 	changeAdopt                           // box, uid, modseq, flags, at, size, text: base name, remove: lies in cur
@@ -70,6 +75,7 @@ type change struct {
 	modseq   storage.ModSeq
 	flags    storage.Flags
 	at       int64 // seconds of the Unix epoch
+	saved    int64 // likewise
 	size     int64
 	content  int
 	list     []changed
@@ -80,7 +86,13 @@ type changed struct {
 	uid   storage.UID
 	flags storage.Flags
 	at    int64
+	saved int64
 	size  int64
+	// id is Message.ID. When it comes from this record, which has no number
+	// before it is in the journal, own is set, and id is the number of the
+	// message within the record.
+	id  uint64
+	own bool
 }
 
 // messages tells how many messages the change puts into mailboxes.
@@ -168,6 +180,7 @@ func (e *encoder) change(c *change) {
 		e.number(uint64(c.modseq))
 		e.number(uint64(c.flags))
 		e.signed(c.at)
+		e.signed(c.saved - c.at)
 		e.number(uint64(c.content))
 		e.bit(c.remove)
 	case changeCopy:
@@ -177,7 +190,10 @@ func (e *encoder) change(c *change) {
 		e.list(c.list, func(m changed) {
 			e.number(uint64(m.flags))
 			e.signed(m.at)
+			e.signed(m.saved - m.at)
 			e.number(uint64(m.size))
+			e.bit(m.own)
+			e.number(m.id)
 		})
 	case changeFlags:
 		e.number(uint64(c.modseq))
@@ -217,8 +233,8 @@ func (e *encoder) list(list []changed, rest func(changed)) {
 // wraps errRecord.
 func decodeRecord(b []byte) (*record, error) {
 	d := decoder{b: b}
-	if v := d.octet(); d.err == nil && v != recordVersion {
-		return nil, fmt.Errorf("%w: version %d, this program knows %d", errRecord, v, recordVersion)
+	if d.version = d.octet(); d.err == nil && d.version != recordVersion && d.version != recordV1 {
+		return nil, fmt.Errorf("%w: version %d, this program knows up to %d", errRecord, d.version, recordVersion)
 	}
 	r := new(record)
 	for n := d.count(2); n > 0 && d.err == nil; n-- {
@@ -234,6 +250,9 @@ func decodeRecord(b []byte) (*record, error) {
 		}
 		r.changes = append(r.changes, c)
 	}
+	if d.version == recordV1 {
+		r.complete()
+	}
 	for i := range r.contents {
 		if c := &r.contents[i]; c.staged == "" {
 			c.octets = d.octets(c.size)
@@ -248,9 +267,29 @@ func decodeRecord(b []byte) (*record, error) {
 	return r, nil
 }
 
+// complete makes up for what a record of version 1 does not tell: a message
+// was saved when it was received, and a copy is a message of its own.
+func (r *record) complete() {
+	n := uint32(0)
+	for i := range r.changes {
+		c := &r.changes[i]
+		if c.kind == changeAdd {
+			c.saved = c.at
+		}
+		if c.kind == changeCopy {
+			for k := range c.list {
+				m := &c.list[k]
+				m.saved, m.own, m.id = m.at, true, uint64(n)+uint64(k)
+			}
+		}
+		n += c.messages()
+	}
+}
+
 type decoder struct {
-	b   []byte
-	err error
+	b       []byte
+	version byte // of the record
+	err     error
 }
 
 func (d *decoder) fail(why string) {
@@ -362,12 +401,23 @@ func (d *decoder) change() (c change) {
 	case changeDropBox:
 	case changeAdd:
 		c.uid, c.modseq, c.flags, c.at = d.uid(), d.modseq(), d.flags(), d.signed()
+		if d.version > recordV1 {
+			c.saved = c.at + d.signed()
+		}
 		c.content = int(d.below(1 << 31))
 		c.remove = d.bit()
 	case changeCopy:
 		c.to = d.text()
 		c.uid, c.modseq = d.uid(), d.modseq()
-		c.list = d.list(4, func(m *changed) { m.flags, m.at, m.size = d.flags(), d.signed(), d.size() })
+		if d.version == recordV1 {
+			c.list = d.list(4, func(m *changed) { m.flags, m.at, m.size = d.flags(), d.signed(), d.size() })
+			break
+		}
+		c.list = d.list(7, func(m *changed) {
+			m.flags, m.at = d.flags(), d.signed()
+			m.saved, m.size = m.at+d.signed(), d.size()
+			m.own, m.id = d.bit(), d.number()
+		})
 	case changeFlags:
 		c.modseq = d.modseq()
 		c.list = d.list(2, func(m *changed) { m.flags = d.flags() })

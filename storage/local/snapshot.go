@@ -1,7 +1,10 @@
 package local
 
 import (
+	"barid/storage"
+	"barid/storage/maildir"
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,20 +13,24 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
-
-	"barid/storage"
-	"barid/storage/maildir"
 )
 
 const (
 	snapshotName  = "barid-mailbox"
-	snapshotMagic = "barid-mailbox 1\n"
-	maxSnapshot   = 256 << 20
+	snapshotMagic = "barid-mailbox 2\n"
+	// snapshotV1 has neither Message.Saved nor Message.ID. It is read, not
+	// written.
+	snapshotV1  = "barid-mailbox 1\n"
+	maxSnapshot = 256 << 20
 )
 
 // errSnapshot is inside every error about a snapshot that cannot be read.
 var errSnapshot = errors.New("bad mailbox snapshot")
+
+// errNewer is about a snapshot that is whole and of a version that this
+// program does not know. Nothing may be made of its mailbox, or it would be
+// lost to the program that does.
+var errNewer = errors.New("mailbox snapshot of an unknown version")
 
 // snapshot is a mailbox in a file: all that the files of the messages do not
 // say. Encoded it is: the magic line, numbers as unsigned varints, the
@@ -37,6 +44,7 @@ type snapshot struct {
 	changed    [2]int64 // times of cur and new, in nanoseconds: while they are so, no other program was there; zero is not known
 	messages   []storage.Message
 	items      []*item // each settled
+	old        bool    // of version 1, so its messages have no ID yet
 }
 
 func snapshotOf(bs *boxState, checkpoint uint64) *snapshot {
@@ -48,7 +56,7 @@ func snapshotOf(bs *boxState, checkpoint uint64) *snapshot {
 
 func (sn *snapshot) encode() []byte {
 	var e encoder
-	e.b = append(make([]byte, 0, 64+32*len(sn.messages)), snapshotMagic...)
+	e.b = append(make([]byte, 0, 64+48*len(sn.messages)), snapshotMagic...)
 	e.number(sn.checkpoint)
 	e.number(sn.applied)
 	e.number(uint64(sn.validity))
@@ -65,7 +73,9 @@ func (sn *snapshot) encode() []byte {
 		e.number(uint64(m.Flags))
 		e.number(uint64(m.ModSeq))
 		e.number(uint64(m.Size))
-		e.signed(m.Received.Unix())
+		e.signed(int64(m.Received))
+		e.signed(int64(m.Saved - m.Received))
+		e.b = binary.LittleEndian.AppendUint64(e.b, m.ID) // its octets are random: shorter in no other way
 		e.number(uint64(it.loc.Load()))
 		if it.foreign != nil {
 			e.text(it.foreign.String())
@@ -83,29 +93,37 @@ func sealed(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// unsealed takes it off again; false when it does not fit, or the file does
-// not begin with the magic line.
-func unsealed(b []byte, magic string) ([]byte, bool) {
-	body := len(b) - 4
-	if body < len(magic) || string(b[:len(magic)]) != magic ||
-		crc32.Checksum(b[:body], castagnoli) != binary.BigEndian.Uint32(b[body:]) {
-		return nil, false
+// unsealed takes it off again, and the line that the file begins with; false
+// when the checksum does not fit.
+func unsealed(b []byte) (line string, body []byte, ok bool) {
+	end := len(b) - 4
+	if end < 0 || crc32.Checksum(b[:end], castagnoli) != binary.BigEndian.Uint32(b[end:]) {
+		return "", nil, false
 	}
-	return b[len(magic):body], true
+	n := bytes.IndexByte(b[:end], '\n') + 1
+	return string(b[:n]), b[n:end], true
 }
 
-// decodeSnapshot reads a snapshot. The error wraps errSnapshot.
+// decodeSnapshot reads a snapshot. The error wraps errSnapshot or errNewer.
 func decodeSnapshot(b []byte) (*snapshot, error) {
-	body, ok := unsealed(b, snapshotMagic)
-	if !ok {
+	line, body, ok := unsealed(b)
+	switch {
+	case !ok || !strings.HasPrefix(line, "barid-mailbox "):
 		return nil, fmt.Errorf("%w: its checksum, or how it begins", errSnapshot)
+	case line != snapshotMagic && line != snapshotV1:
+		return nil, fmt.Errorf("%w: %.30q, this program knows up to %q", errNewer, strings.TrimSpace(line), strings.TrimSpace(snapshotMagic))
 	}
 	d := decoder{b: body}
 	sn := &snapshot{
+		old:        line == snapshotV1,
 		checkpoint: d.number(), applied: d.number(), validity: storage.UIDValidity(d.below(1 << 32)),
 		next: d.uid(), modseq: d.modseq(), changed: [2]int64{d.signed(), d.signed()},
 	}
-	n := d.count(9)
+	least := 8 // octets of a message
+	if !sn.old {
+		least += 9
+	}
+	n := d.count(least)
 	slab := make([]item, n)
 	sn.messages, sn.items = make([]storage.Message, 0, n+1), make([]*item, 0, n+1)
 	last := uint64(0)
@@ -115,7 +133,12 @@ func decodeSnapshot(b []byte) (*snapshot, error) {
 			d.fail("UIDs that do not ascend")
 			break
 		}
-		m := storage.Message{UID: storage.UID(last), Flags: d.flags(), ModSeq: d.modseq(), Size: d.size(), Received: time.Unix(d.signed(), 0)}
+		m := storage.Message{UID: storage.UID(last), Flags: d.flags(), ModSeq: d.modseq(), Size: d.size(), Received: storage.Time(d.signed())}
+		m.Saved = m.Received
+		if !sn.old {
+			m.Saved += storage.Time(d.signed())
+			m.ID = d.fixed()
+		}
 		sn.messages, sn.items = append(sn.messages, m), append(sn.items, &slab[len(sn.items)])
 		d.item(sn.items[len(sn.items)-1])
 	}
@@ -128,8 +151,17 @@ func decodeSnapshot(b []byte) (*snapshot, error) {
 	return sn, nil
 }
 
+// fixed reads a number of eight octets.
+func (d *decoder) fixed() uint64 {
+	b := d.octets(8)
+	if b == nil {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(b)
+}
+
 func (d *decoder) item(it *item) {
-	it.loc.Store(uint32(d.below(1<<32))&^locDead | locSettled)
+	it.loc.Store(uint32(d.below(1<<32))&^(locDead|locNumbered) | locSettled)
 	if text := d.text(); text != "" {
 		if _, ok := maildir.ParseName(text); !ok {
 			d.fail("a name that no file has")
@@ -160,7 +192,15 @@ func (s *Store) readSnapshot(dir string, names []string) (*snapshot, error) {
 	if text == nil || err != nil {
 		return nil, err
 	}
-	return decodeSnapshot(text)
+	sn, err := decodeSnapshot(text)
+	if err != nil || !sn.old {
+		return sn, err
+	}
+	for i := range sn.messages {
+		m := &sn.messages[i]
+		m.ID = s.ids.of(sn.items[i].base(m))
+	}
+	return sn, nil
 }
 
 // readNewest reads a file that checkpoints write: the one of the last

@@ -41,6 +41,7 @@ type Store struct {
 
 	inline   int64         // the largest content in a record
 	validity atomic.Uint32 // the last UIDVALIDITY given out
+	ids      idKey         // never changes once the store is open
 	trimmed  atomic.Uint64 // what the last checkpoint has
 	readOnly atomic.Bool
 	fresh    atomic.Int64 // octets of content in memory that have no file
@@ -127,6 +128,9 @@ func (s *Store) start() error {
 		}
 	}
 	if err := s.readCounters(); err != nil {
+		return err
+	}
+	if err := s.makeIDs(); err != nil {
 		return err
 	}
 	if err := s.openJournal(); err != nil {
