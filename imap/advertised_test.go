@@ -38,6 +38,7 @@ var proofs = map[string]string{
 
 	"QUOTA=RES-STORAGE": "C: z STATUS INBOX (DELETED DELETED-STORAGE)\nS: * STATUS INBOX (DELETED 0 DELETED-STORAGE 0)\nS: z OK Status completed\n",
 	"BINARY":            "C: z SELECT INBOX\nS* z OK .*\nC: y FETCH 1 BINARY.SIZE[2]\nS: * 1 FETCH (BINARY.SIZE[2] 6)\nS: y OK Fetch completed\n",
+	"SAVEDATE":          "C: z SELECT INBOX\nS* z OK .*\nC: y FETCH 1 SAVEDATE\nS~ \\* 1 FETCH \\(SAVEDATE \"\\d\\d-[A-Z][a-z][a-z]-20\\d\\d .* \\+0000\"\\)\nS: y OK Fetch completed\n",
 	"LIST-EXTENDED":     "C: z LIST (SUBSCRIBED) \"\" (INBOX x) RETURN (CHILDREN)\nS: z OK List completed\n",
 	"LIST-STATUS":       "C: z LIST \"\" % RETURN (STATUS (MESSAGES))\nS: * LIST (\\HasNoChildren) \".\" INBOX\nS: * STATUS INBOX (MESSAGES 1)\nS: z OK List completed\n",
 	"STATUS=SIZE":       "C: z STATUS INBOX (SIZE)\nS~ \\* STATUS INBOX \\(SIZE [1-9]\\d+\\)\nS: z OK Status completed\n",

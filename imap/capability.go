@@ -44,6 +44,7 @@ func capabilities() []capability {
 		{"MOVE", afterLogin},
 		{"MULTIAPPEND", afterLogin},
 		{"BINARY", afterLogin},
+		{"SAVEDATE", afterLogin},
 		{"ESEARCH", afterLogin},
 		{"SEARCHRES", afterLogin},
 		{"CONDSTORE", afterLogin},

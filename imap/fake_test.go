@@ -132,7 +132,7 @@ func (b *fakeBox) add(text string, flags storage.Flags, at time.Time) storage.UI
 	}
 	b.content[uid] = text
 	b.change(func(m []storage.Message, seq storage.ModSeq) []storage.Message {
-		return append(m, storage.Message{UID: uid, Flags: flags, ModSeq: seq, Size: int64(len(text)), Received: storage.TimeOf(at)})
+		return append(m, storage.Message{UID: uid, Flags: flags, ModSeq: seq, Size: int64(len(text)), Received: storage.TimeOf(at), Saved: storage.TimeOf(time.Now())})
 	})
 	return uid
 }

@@ -227,7 +227,10 @@ func (a *fetchAnswer) item(out *wire.Writer, i wire.FetchItem, m storage.Message
 		out.Flags(flagNames(m.Flags))
 	case wire.ItemInternalDate:
 		out.Raw("INTERNALDATE ")
-		out.Date(m.Received.Time())
+		out.Date(m.Received.Time().UTC())
+	case wire.ItemSaveDate:
+		out.Raw("SAVEDATE ")
+		out.Date(m.Saved.Time().UTC())
 	case wire.ItemSize:
 		out.Raw("RFC822.SIZE ")
 		out.Number(uint64(m.Size))

@@ -277,7 +277,9 @@ func (q *query) holds(k *wire.SearchKey, i int, m storage.Message, text *searchT
 	case wire.SearchFlag:
 		return verdictOf(m.Flags&storage.Flags(k.Number) != 0)
 	case wire.SearchBefore, wire.SearchOn, wire.SearchSince:
-		return dateHolds(k.Op-wire.SearchBefore, m.Received.Time(), k.Date)
+		return dateHolds(k.Op-wire.SearchBefore, m.Received.Time().UTC(), k.Date)
+	case wire.SearchSavedBefore, wire.SearchSavedOn, wire.SearchSavedSince:
+		return dateHolds(k.Op-wire.SearchSavedBefore, m.Saved.Time().UTC(), k.Date)
 	case wire.SearchLarger:
 		return verdictOf(m.Size > int64(k.Number))
 	case wire.SearchSmaller:

@@ -23,6 +23,7 @@ const (
 	ItemInternalDate
 	ItemSize          // RFC822.SIZE
 	ItemModSeq        // RFC 7162
+	ItemSaveDate      // RFC 8514
 	ItemEnvelope      //
 	ItemBody          // BODY: the structure without extensions
 	ItemBodyStructure //
@@ -53,7 +54,7 @@ type Fetch struct {
 
 var simpleItems = map[string]Item{
 	"UID": ItemUID, "FLAGS": ItemFlags, "INTERNALDATE": ItemInternalDate, "RFC822.SIZE": ItemSize,
-	"MODSEQ": ItemModSeq, "ENVELOPE": ItemEnvelope, "BODYSTRUCTURE": ItemBodyStructure,
+	"MODSEQ": ItemModSeq, "SAVEDATE": ItemSaveDate, "ENVELOPE": ItemEnvelope, "BODYSTRUCTURE": ItemBodyStructure,
 }
 
 var macros = map[string][]Item{

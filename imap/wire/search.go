@@ -28,6 +28,9 @@ const (
 	SearchSentBefore // Date, of the header
 	SearchSentOn
 	SearchSentSince
+	SearchSavedBefore // Date, of when it was put into the mailbox (RFC 8514)
+	SearchSavedOn
+	SearchSavedSince
 	SearchLarger // Number
 	SearchSmaller
 	SearchModSeq // Number
@@ -164,7 +167,7 @@ func not(k SearchKey) SearchKey { return SearchKey{Op: SearchNot, Sub: []SearchK
 func plainKey(word string) (SearchKey, bool) {
 	recent := flagKey(`\Recent`)
 	switch word {
-	case "ALL":
+	case "ALL", "SAVEDATESUPPORTED": // every message has such a date
 		return SearchKey{Op: SearchAll}, true
 	case "ANSWERED":
 		return flagKey(imap.FlagAnswered), true
@@ -198,6 +201,7 @@ func plainKey(word string) (SearchKey, bool) {
 
 var dateKeys = map[string]SearchOp{
 	"BEFORE": SearchBefore, "ON": SearchOn, "SINCE": SearchSince,
+	"SAVEDBEFORE": SearchSavedBefore, "SAVEDON": SearchSavedOn, "SAVEDSINCE": SearchSavedSince,
 	"SENTBEFORE": SearchSentBefore, "SENTON": SearchSentOn, "SENTSINCE": SearchSentSince,
 }
 
