@@ -3,7 +3,9 @@ package local
 import (
 	"bytes"
 	"errors"
+	"os"
 	"reflect"
+	"strings"
 	"testing"
 
 	"barid/smtp"
@@ -98,8 +100,60 @@ func TestSnapshotsComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
+// Nothing of an earlier version of this program is lost.
+func TestRecordsOfVersion1AreRead(t *testing.T) {
+	b, err := os.ReadFile("testdata/record.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeRecord(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := exampleRecord()
+	add, list := &want.changes[8], want.changes[9].list
+	add.saved = add.at
+	for i := range list {
+		// The message that was added is number 0.
+		list[i].saved, list[i].own, list[i].id = list[i].at, true, uint64(1+i)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", got, want)
+	}
+	b[0] = recordVersion + 1
+	if _, err := decodeRecord(b); !errors.Is(err, errRecord) || !strings.Contains(err.Error(), "version 3") {
+		t.Errorf("a record of the next version: %v", err)
+	}
+}
+
+func TestSnapshotsOfVersion1AreRead(t *testing.T) {
+	b, err := os.ReadFile("testdata/barid-mailbox.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeSnapshot(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := exampleSnapshot()
+	for i := range want.messages {
+		m := &want.messages[i]
+		m.Saved, m.ID = m.Received, 0
+	}
+	if !reflect.DeepEqual(got.messages, want.messages) || !got.old || got.modseq != want.modseq {
+		t.Errorf("got %+v", got)
+	}
+	next := sealed(append([]byte("barid-mailbox 3\n"), b[len(snapshotV1):len(b)-4]...))
+	if _, err := decodeSnapshot(next); !errors.Is(err, errNewer) || errors.Is(err, errSnapshot) {
+		t.Errorf("a snapshot of the next version: %v", err)
+	}
+}
+
 func FuzzDecodeRecord(f *testing.F) {
 	f.Add(bytes.Join(exampleRecord().encode(), nil))
+	if old, err := os.ReadFile("testdata/record.1"); err == nil {
+		f.Add(old)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := decodeRecord(b)
 		if err != nil {
@@ -122,7 +176,7 @@ func FuzzDecodeSnapshot(f *testing.F) {
 		b = sealed(b)
 		sn, err := decodeSnapshot(b)
 		if err != nil {
-			if !errors.Is(err, errSnapshot) {
+			if !errors.Is(err, errSnapshot) && !errors.Is(err, errNewer) {
 				t.Errorf("error %v", err)
 			}
 			return

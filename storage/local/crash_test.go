@@ -83,6 +83,11 @@ func workload() []step {
 		ops("move", storage.Move{Account: acct("alice"), Mailbox: "A.B", Dest: "A", UIDs: []storage.UID{1}}),
 		ops("token", storage.SetEntry{Account: acct("alice"), Mailbox: "INBOX", Name: deviceToken, Value: []byte("1111")}),
 		ops("large", storage.Deliver{To: at("bob"), Content: mail("large", inlineMax+1000)}),
+		ops("copy of what the batch brings",
+			storage.Append{Account: acct("alice"), Mailbox: "A", Received: time.Unix(1_000_000_000, 0), Content: mail("both", 300)},
+			storage.Copy{Account: acct("alice"), Mailbox: "A", Dest: "A.B", UIDs: []storage.UID{2}},
+			storage.Copy{Account: acct("alice"), Mailbox: "A.B", Dest: "INBOX", UIDs: []storage.UID{3}},
+		),
 		ops("short life", storage.Deliver{To: at("bob"), Content: mail("short", 500)}),
 		ops("its end", storage.Expunge{Account: acct("bob"), Mailbox: "INBOX", UIDs: []storage.UID{3}}),
 		settleNow,
@@ -131,9 +136,23 @@ func openStill(cfg Config) (*Store, error) {
 	return s, err
 }
 
+// dumped is what a store shows, written down. IDs of messages are other ones
+// in each store; they are numbered as they come.
+type dumped struct {
+	strings.Builder
+	ids map[uint64]int
+}
+
+func (d *dumped) id(id uint64) int {
+	if d.ids[id] == 0 {
+		d.ids[id] = len(d.ids) + 1
+	}
+	return d.ids[id]
+}
+
 // dump writes down everything that a store shows.
 func dump(s *Store, passwords bool) (string, error) {
-	var b strings.Builder
+	b := dumped{ids: map[uint64]int{}}
 	for _, local := range []string{"alice", "bob"} {
 		a, err := s.Lookup(ctx, at(local))
 		if errors.Is(err, storage.ErrNoAccount) {
@@ -150,7 +169,7 @@ func dump(s *Store, passwords bool) (string, error) {
 	return b.String(), nil
 }
 
-func dumpAccount(b *strings.Builder, s *Store, a storage.Account, local string, passwords bool) error {
+func dumpAccount(b *dumped, s *Store, a storage.Account, local string, passwords bool) error {
 	list, err := s.Mailboxes(ctx, a)
 	if err != nil {
 		return err
@@ -182,7 +201,7 @@ func dumpAccount(b *strings.Builder, s *Store, a storage.Account, local string, 
 	return nil
 }
 
-func dumpMailbox(b *strings.Builder, s *Store, a storage.Account, info storage.MailboxInfo) error {
+func dumpMailbox(b *dumped, s *Store, a storage.Account, info storage.MailboxInfo) error {
 	m, err := s.Open(ctx, a, info.Name)
 	if err != nil {
 		return err
@@ -194,7 +213,7 @@ func dumpMailbox(b *strings.Builder, s *Store, a storage.Account, info storage.M
 	}
 	fmt.Fprintf(b, "  %s %v V%d N%d M%d\n", v.Name, info.Subscribed, v.UIDValidity, v.UIDNext, v.HighestModSeq)
 	for _, msg := range v.Messages {
-		fmt.Fprintf(b, "    %d %v M%d S%d", msg.UID, msg.Flags, msg.ModSeq, msg.Size)
+		fmt.Fprintf(b, "    %d %v M%d S%d R%d D%d I%d", msg.UID, msg.Flags, msg.ModSeq, msg.Size, msg.Received, msg.Saved, b.id(msg.ID))
 		err := m.Read(ctx, []storage.UID{msg.UID}, storage.Whole, func(_ storage.UID, c storage.Content) error {
 			text := make([]byte, c.Size())
 			if _, err := c.ReadAt(text, 0); int64(len(text)) != msg.Size || err != nil && len(text) > 0 && !errors.Is(err, io.EOF) {

@@ -77,6 +77,8 @@ var tests = []test{
 	{"copies keep flags and date", copies},
 	{"a move is a copy and an expunge", moves},
 	{"a copy lives longer than its source", copyOutlives},
+	{"a message and its copies have one ID, and no other has it", identities},
+	{"a message tells when it was saved", saved},
 	{"an operation meant for an earlier mailbox of that name does nothing", earlierLife},
 
 	{"mailboxes are made with the levels above", createMailboxes},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -436,5 +437,102 @@ func earlierLife(e *env) {
 	out := e.commit(storage.DeleteMailbox{Account: a, Name: "Other"}, ops(now)[0])
 	if out[0].Err != nil || !errors.Is(out[1].Err, storage.ErrNoMailbox) {
 		e.t.Errorf("outcomes %+v", out)
+	}
+}
+
+func identities(e *env) {
+	a := e.login("alice")
+	e.must(storage.CreateMailbox{Account: a, Name: "Other"})
+	e.deliver(a, "one")
+	e.deliver(a, "one")
+	e.must(storage.Append{Account: a, Mailbox: "INBOX", Received: time.Unix(1_600_000_000, 0), Content: content("three")})
+	id := map[uint64]storage.UID{}
+	var ids []uint64
+	for _, m := range e.view(a, "INBOX").Messages {
+		if first, twice := id[m.ID]; twice {
+			e.t.Errorf("messages %d and %d share their ID", first, m.UID)
+		}
+		id[m.ID] = m.UID
+		ids = append(ids, m.ID)
+	}
+	e.must(storage.Copy{Account: a, Mailbox: "INBOX", Dest: "Other", UIDs: []storage.UID{1, 3}})
+	e.must(storage.Move{Account: a, Mailbox: "INBOX", Dest: "Other", UIDs: []storage.UID{2}})
+	e.must(storage.SetFlags{Account: a, Mailbox: "Other", UIDs: []storage.UID{1}, Flags: storage.FlagSeen})
+	for range 2 {
+		same(e.t, "IDs in INBOX", idsOf(e.view(a, "INBOX")), ids[0], ids[2])
+		same(e.t, "IDs of copies", idsOf(e.view(a, "Other")), ids[0], ids[2], ids[1])
+		e.reopen()
+	}
+	e.must(storage.RenameMailbox{Account: a, From: "Other", To: "Third"})
+	e.must(storage.Expunge{Account: a, Mailbox: "INBOX", UIDs: []storage.UID{1, 3}})
+	for range 2 {
+		same(e.t, "IDs after the rename", idsOf(e.view(a, "Third")), ids[0], ids[2], ids[1])
+		e.reopen()
+	}
+	e.deliver(a, "one")
+	if m := e.view(a, "INBOX").Messages[0]; id[m.ID] != 0 {
+		e.t.Errorf("a new message has the ID of message %d", id[m.ID])
+	}
+	// A batch may copy what it has just brought.
+	next := e.view(a, "Third").UIDNext
+	for _, o := range e.commit(
+		storage.Append{Account: a, Mailbox: "Third", Content: content("four")},
+		storage.SetFlags{Account: a, Mailbox: "Third", UIDs: []storage.UID{next}, Flags: storage.FlagSeen},
+		storage.Copy{Account: a, Mailbox: "Third", Dest: "INBOX", UIDs: []storage.UID{1, next}},
+		storage.Copy{Account: a, Mailbox: "INBOX", Dest: "INBOX", UIDs: []storage.UID{5, 6}},
+		storage.Expunge{Account: a, Mailbox: "Third", UIDs: []storage.UID{1}},
+	) {
+		if o.Err != nil {
+			e.t.Error(o.Err)
+		}
+	}
+	for range 2 {
+		fourth := e.view(a, "Third").Messages[2].ID
+		got := idsOf(e.view(a, "INBOX"))
+		same(e.t, "IDs in INBOX", got[1:], ids[0], fourth, ids[0], fourth)
+		if id[fourth] != 0 || fourth == got[0] {
+			e.t.Error("a new message has the ID of an earlier one")
+		}
+		e.reopen()
+	}
+}
+
+func idsOf(v *storage.View) []uint64 {
+	var list []uint64
+	for _, m := range v.Messages {
+		list = append(list, m.ID)
+	}
+	return list
+}
+
+func saved(e *env) {
+	a := e.login("alice")
+	when := time.Unix(1_600_000_000, 0)
+	before := storage.TimeOf(time.Now())
+	e.deliver(a, "one")
+	e.must(storage.Append{Account: a, Mailbox: "INBOX", Received: when, Content: content("two")})
+	e.must(storage.CreateMailbox{Account: a, Name: "Other"})
+	e.must(storage.Copy{Account: a, Mailbox: "INBOX", Dest: "Other", UIDs: []storage.UID{1, 2}})
+	after := storage.TimeOf(time.Now())
+	var was []storage.Message
+	for _, box := range []string{"INBOX", "Other"} {
+		for _, m := range e.view(a, box).Messages {
+			if m.Saved < before || m.Saved > after {
+				e.t.Errorf("%s: message %d was saved at %v", box, m.UID, m.Saved.Time())
+			}
+			was = append(was, m)
+		}
+	}
+	if was[0].Received != was[0].Saved || was[1].Received != storage.TimeOf(when) || was[3].Received != was[1].Received {
+		e.t.Errorf("received at other times: %+v", was)
+	}
+	e.must(storage.RenameMailbox{Account: a, From: "Other", To: "Third"})
+	for range 2 {
+		for i, m := range append(slices.Clone(e.view(a, "INBOX").Messages), e.view(a, "Third").Messages...) {
+			if m.Saved != was[i].Saved || m.Received != was[i].Received {
+				e.t.Errorf("%+v became %+v", was[i], m)
+			}
+		}
+		e.reopen()
 	}
 }
