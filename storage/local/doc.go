@@ -4,7 +4,7 @@
 //	data_dir/
 //	  journal/                  the truth about the last minutes (internal/journal)
 //	  staging/<name>            large content until it lies in a mailbox for good
-//	  barid-store               counters: the last UIDVALIDITY given out
+//	  barid-store               the last UIDVALIDITY given out, the key of message IDs
 //	  nocreate                  while it is there, no account is born
 //	  removed/<address>.<n>/    accounts born anew after their password file was removed
 //	  mail/<bare domain>/<address>/
@@ -13,7 +13,7 @@
 //	    enforceE2EEincoming     empty, made with the account
 //	    subscriptions           names of mailboxes, one a line
 //	    cur/ new/ tmp/          INBOX, made when the first message settles
-//	    barid-mailbox           snapshot of the mailbox: UIDs, flags, MODSEQs
+//	    barid-mailbox           snapshot of the mailbox: UIDs, flags, MODSEQs, times, IDs
 //	    dovecot-uidlist         the same for Dovecot
 //	    .Folder/                another mailbox, the same inside
 //

@@ -2,6 +2,7 @@ package local
 
 import (
 	"bytes"
+	"math/rand"
 	"os"
 	"path/filepath"
 	"slices"
@@ -170,9 +171,9 @@ func TestSavedIsTheTimeOfTheCopy(t *testing.T) {
 	}
 }
 
-// The key of the IDs is there for good before there is an ID, and a store of
-// an earlier version gets one.
-func TestTheKeyOfIDs(t *testing.T) {
+// oldCounters is a disk with the counters of version 1.
+func oldCounters(t *testing.T) *faultfs.FS {
+	t.Helper()
 	disk := faultfs.New()
 	var e encoder
 	e.b = append(e.b, countersV1...)
@@ -187,25 +188,63 @@ func TestTheKeyOfIDs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return disk
+}
+
+// countersOf reads the counters and makes the key.
+func countersOf(disk *faultfs.FS) (*Store, error) {
+	s := &Store{cfg: faulty(disk), fs: disk}
+	if err := s.readCounters(); err != nil {
+		return nil, err
+	}
+	return s, s.makeIDs()
+}
+
+// The key of the IDs is there for good before there is an ID, and while it is
+// made nothing else is lost.
+func TestTheKeyOfIDsIsDurable(t *testing.T) {
+	whole := oldCounters(t)
+	begin := whole.Ops()
+	if _, err := countersOf(whole); err != nil {
+		t.Fatal(err)
+	}
+	for n := begin + 1; n <= whole.Ops()+1; n++ {
+		for seed := range int64(8) {
+			disk := oldCounters(t)
+			disk.StopAt(n)
+			s, failed := countersOf(disk)
+			again, err := countersOf(disk.Cut(rand.New(rand.NewSource(seed))))
+			if err != nil {
+				t.Fatalf("cut at %d: %v", n, err)
+			}
+			if again.validity.Load() != 1<<31 || again.ids == (idKey{}) {
+				t.Errorf("cut at %d: UIDVALIDITY %d, key %x", n, again.validity.Load(), again.ids)
+			}
+			if failed == nil && again.ids != s.ids {
+				t.Errorf("cut at %d: key %x, was %x", n, again.ids, s.ids)
+			}
+		}
+	}
+}
+
+// A store of an earlier version gets a key, and goes on.
+func TestIDsOfAnEarlierStore(t *testing.T) {
+	disk := oldCounters(t)
 	s, err := openStill(faulty(disk))
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := s.ids
 	must(t, s, login("alice"), ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 9)}))
-	first := idsOf(view(t, s, "alice", "INBOX"))
-	if v := view(t, s, "alice", "INBOX").UIDValidity; v <= 1<<31 {
-		t.Errorf("UIDVALIDITY %d: what the old file said is lost", v)
+	first := view(t, s, "alice", "INBOX")
+	if first.UIDValidity <= 1<<31 {
+		t.Errorf("UIDVALIDITY %d: what the old file said is lost", first.UIDValidity)
 	}
 	disk = disk.Cut(noRandom())
 	if s, err = openStill(faulty(disk)); err != nil {
 		t.Fatal(err)
 	}
-	if s.ids != key || key == (idKey{}) {
-		t.Errorf("key %x, was %x", s.ids, key)
-	}
-	if got := idsOf(view(t, s, "alice", "INBOX")); !slices.Equal(got, first) {
-		t.Errorf("IDs %x, were %x", got, first)
+	if got := idsOf(view(t, s, "alice", "INBOX")); !slices.Equal(got, idsOf(first)) {
+		t.Errorf("IDs %x, were %x", got, idsOf(first))
 	}
 	stopChangesNothing(t, s, disk)
 }
