@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,9 +18,10 @@ import (
 // second: mail passes the account by, which can still log in.
 func TestDisabledAccount(t *testing.T) {
 	dir := t.TempDir()
-	now := time.Unix(1_790_000_000, 0)
+	var now atomic.Int64 // seconds; the settler reads the clock, too
+	now.Store(1_790_000_000)
 	cfg := conformant(dir)
-	cfg.Now = func() time.Time { return now }
+	cfg.Now = func() time.Time { return time.Unix(now.Load(), 0) }
 	s := mustOpen(t, cfg)
 	defer s.Close()
 	addr := smtp.Address{LocalPart: "alice", Domain: storetest.Domain}
@@ -30,7 +32,7 @@ func TestDisabledAccount(t *testing.T) {
 	flag := filepath.Join(dir, "mail", storetest.Domain, addr.Wire(), disabledName)
 	check := func(disabled bool) {
 		t.Helper()
-		now = now.Add(2 * time.Second)
+		now.Add(2)
 		may, err := s.MayMail(t.Context(), a)
 		if err != nil || may == disabled {
 			t.Errorf("may send %v, %v", may, err)
