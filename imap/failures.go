@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"barid/smtp"
 )
 
 // Bounds of what failed logins cost a network.
@@ -14,20 +16,22 @@ const (
 	freeFailures = 10          // clients try several names and servers before they ask their user
 	maxWaiting   = 50          // refused logins of one network that wait for their answer
 	maxNetworks  = 20000       // that are remembered
+	maxWelcome   = 50000       // accounts that logged in well from a network, remembered for it
 )
 
 // failures slows down networks from which many logins fail: the answer to
 // each comes later than the one before, and when many of them wait
-// for theirs, no more passwords are looked at. Good logins are answered at
-// once in any other case, so that who shares a network with a guesser can
-// come in.
+// for theirs, no more passwords are looked at, but for accounts that have
+// logged in from there before and not failed since. Good logins are answered
+// at once, so that who shares a network with a guesser can come in.
 //
 // It is in memory only, and keeps hashes, not addresses.
 type failures struct {
 	seed maphash.Seed
 
-	mu sync.Mutex // guards the field below
-	of map[uint64]*failing
+	mu      sync.Mutex // guards the fields below
+	of      map[uint64]*failing
+	welcome map[uint64]struct{} // accounts with networks
 }
 
 // failing is what is known of one network.
@@ -37,7 +41,9 @@ type failing struct {
 	waiting int
 }
 
-func (f *failures) init() { f.seed, f.of = maphash.MakeSeed(), map[uint64]*failing{} }
+func (f *failures) init() {
+	f.seed, f.of, f.welcome = maphash.MakeSeed(), map[uint64]*failing{}, map[uint64]struct{}{}
+}
 
 // key is zero for clients that are not slowed down further.
 func (f *failures) key(client netip.Addr) uint64 {
@@ -60,12 +66,44 @@ func network(a netip.Addr, bits4, bits6 int) netip.Prefix {
 	return p
 }
 
-// busy tells whether no password is to be looked at for now.
-func (f *failures) busy(key uint64) bool {
+// guest is the key of an account in a network.
+func (f *failures) guest(key uint64, a smtp.Address) uint64 {
+	type pair struct {
+		network uint64
+		account smtp.Address
+	}
+	return maphash.Comparable(f.seed, pair{key, a})
+}
+
+// busy tells whether no password of the account is to be looked at for now.
+func (f *failures) busy(key uint64, a smtp.Address) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n := f.of[key]
-	return n != nil && n.waiting >= maxWaiting
+	if n := f.of[key]; n == nil || n.waiting < maxWaiting {
+		return false
+	}
+	_, welcome := f.welcome[f.guest(key, a)]
+	return !welcome
+}
+
+// judged remembers whether the last password of an account was good.
+func (f *failures) judged(key uint64, a smtp.Address, good bool) {
+	if key == 0 {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !good {
+		delete(f.welcome, f.guest(key, a))
+		return
+	}
+	if len(f.welcome) >= maxWelcome {
+		for any := range f.welcome {
+			delete(f.welcome, any)
+			break
+		}
+	}
+	f.welcome[f.guest(key, a)] = struct{}{}
 }
 
 // failed counts a failed login and gives how long its answer must wait. The

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -73,6 +74,41 @@ func TestGuessersCannotGoAroundTheDelay(t *testing.T) {
 		p.Play(t, "C: a LOGIN alice@relay.test \"secret-of-alice@relay.test\"\nS~ a OK .*\n")
 		for _, p := range all {
 			p.Play(t, "S~ a NO \\[AUTHENTICATIONFAILED\\] .*\n")
+		}
+		l.end()
+		l.wg.Wait()
+	})
+}
+
+// Whoever shares a network with a guesser and has been there before comes in,
+// until passwords of that account fail.
+func TestGuessersDoNotKeepTheirNeighboursOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		var conns []net.Conn
+		dial := func() *transcript.Player {
+			conns = append(conns, l.dial(t))
+			return transcript.New(t, conns[len(conns)-1])
+		}
+		const good = "S~ \\* OK .*\nC: a LOGIN neighbour@relay.test neighbours-secret\nS~ a OK .*\n"
+		dial().Play(t, good)
+		guess := func(name string) {
+			dial().Play(t, "S~ \\* OK .*\nC: a LOGIN "+name+"@relay.test wrong-password\n")
+		}
+		l.born(t, "alice@relay.test")
+		for range maxWaiting {
+			guess("alice")
+		}
+		synctest.Wait()
+		dial().Play(t, good)
+		for range 3 { // not looked at, so the account is not known here
+			dial().Play(t, "S~ \\* OK .*\nC: a LOGIN alice@relay.test wrong-password\nS~ a NO \\[UNAVAILABLE\\] .*\n")
+		}
+		guess("neighbour") // it is looked at, once
+		synctest.Wait()
+		dial().Play(t, "S~ \\* OK .*\nC: a LOGIN neighbour@relay.test wrong-password\nS~ a NO \\[UNAVAILABLE\\] .*\n")
+		for _, c := range conns {
+			c.Close()
 		}
 		l.end()
 		l.wg.Wait()

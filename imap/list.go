@@ -34,7 +34,41 @@ func (s *session) lsub(c *wire.Command) (string, error) {
 	if err := c.End(); err != nil {
 		return noReply, err
 	}
-	return "OK Lsub completed", s.listLines("LSUB", l)
+	if err := s.listLines("LSUB", l); err != nil {
+		return noReply, err
+	}
+	return "OK Lsub completed", s.levelsAbove(l)
+}
+
+// levelsAbove tells of the levels that a pattern reaches when it ends above a
+// mailbox that is subscribed to (RFC 3501 section 6.3.9): without them, who
+// goes down level by level with "%" never gets there.
+func (s *session) levelsAbove(l wire.List) error {
+	pattern, _ := squeeze(l.Reference+l.Patterns[0], len(l.Reference)+len(l.Patterns[0]))
+	if !strings.Contains(pattern, "%") {
+		return nil
+	}
+	boxes, err := s.sv.cfg.Store.Mailboxes(s.ctx, s.account)
+	if err != nil {
+		return fault(err)
+	}
+	told := map[string]bool{}
+	for _, b := range boxes {
+		told[b.Name] = b.Subscribed // by the lines before, where it fits
+	}
+	for _, b := range boxes {
+		if !b.Subscribed || matches(pattern, b.Name) {
+			continue
+		}
+		for name := b.Name; strings.Contains(name, delimiter); {
+			name = name[:strings.LastIndex(name, delimiter)]
+			if !told[name] && matches(pattern, name) {
+				told[name] = true
+				s.listLine("LSUB", []imap.MailboxAttr{imap.MailboxAttrNoSelect, imap.MailboxAttrHasChildren}, name, "")
+			}
+		}
+	}
+	return nil
 }
 
 func (s *session) listLines(word string, l wire.List) error {

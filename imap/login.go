@@ -93,19 +93,22 @@ func (s *session) login(name string, password storage.Password) error {
 	if err != nil {
 		return errRefused
 	}
-	if s.sv.penalties.busy(s.sv.penalties.key(s.conn.Client())) {
+	network := s.sv.penalties.key(s.conn.Client())
+	if s.sv.penalties.busy(network, address.Fold()) {
 		return refusal("[UNAVAILABLE] Too many logins failed, please try again later")
 	}
 	s.releaseReader()
 	from := storage.Origin{Protocol: "imap", Client: s.conn.Client()}
 	account, err := s.sv.cfg.Store.Login(s.ctx, address.Fold(), password, from)
 	if errors.Is(err, storage.ErrRefused) {
+		s.sv.penalties.judged(network, address.Fold(), false)
 		return errRefused
 	}
 	if err != nil {
 		s.sv.logged.WithLabelValues("fault").Inc()
 		return fault(err)
 	}
+	s.sv.penalties.judged(network, address.Fold(), true)
 	key, ok := s.sv.perClient.enter(account.Address, s.conn.Client())
 	if !ok {
 		s.sv.refused.Add(1)
