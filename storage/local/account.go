@@ -127,7 +127,8 @@ func (s *Store) sweep(idle time.Duration) {
 	}
 }
 
-// markDirty keeps an account in memory until a snapshot has all of it.
+// markDirty keeps an account in memory until a snapshot has all of it. Once
+// the store is open, account.mu is held.
 func (s *Store) markDirty(a *account) {
 	if a.dirty.Swap(true) {
 		return

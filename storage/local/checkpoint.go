@@ -164,13 +164,15 @@ func (cp *checkpoint) finish() error {
 		at.a.mu.Lock()
 		clean := at.a.next == at.st
 		if clean {
+			// Both under the account's lock, which markDirty's callers hold: or
+			// what is marked in between would be in no later checkpoint.
 			at.a.dirty.Store(false)
-		}
-		at.a.mu.Unlock()
-		if clean {
 			s.mu.Lock()
 			delete(s.dirty, at.a)
 			s.mu.Unlock()
+		}
+		at.a.mu.Unlock()
+		if clean {
 			s.release(at.a)
 		}
 	}

@@ -315,6 +315,7 @@ func (s *Store) finishReplay(a *account) error {
 	a.next = &st
 	a.now.Store(&st)
 	s.settler.take(a, append(l.remove, job{kind: jobAccount}))
+	s.rehome(a, r.missing)
 	s.settleFound(a)
 	return l.write()
 }

@@ -80,7 +80,7 @@ func (s *Store) settle(j *job) error {
 	}
 	bs := j.a.now.Load().find(j.box)
 	if bs == nil {
-		return nil // the mailbox is gone, and jobUnlink comes
+		return nil // the mailbox is gone, and jobUnlink comes; or it does not show yet
 	}
 	at, ok := bs.index(j.msg.UID)
 	if !ok || bs.items[at] != j.it {
@@ -214,26 +214,6 @@ func (s *Store) unlink(j *job) error {
 		s.bodies.Unlock()
 	}
 	return nil
-}
-
-// freeDependents makes sure that copies which have their content from this
-// file only have files of their own, durably, before it goes.
-func (s *Store) freeDependents(j *job) error {
-	s.bodies.Lock()
-	var waiting []job
-	if c := j.it.content.Load(); c != nil && c.home != nil && c.home.it == j.it {
-		waiting = c.waiting // which is emptied when the last has its file
-	}
-	s.bodies.Unlock()
-	for i := range waiting {
-		if err := s.settle(&waiting[i]); err != nil {
-			return err
-		}
-	}
-	if !s.sources[j.it] {
-		return nil
-	}
-	return s.syncFiles()
 }
 
 // syncFiles flushes the files of all mailboxes. Store.disk is held.
