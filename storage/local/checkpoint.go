@@ -20,7 +20,11 @@ func (s *Store) checkpoint() error {
 		return fmt.Errorf("checkpoint: %w", storage.ErrReadOnly)
 	}
 	began := s.cfg.Now()
+	// All up to here is in accounts that are dirty, pending at least: a record
+	// that is trimmed must be in what capture takes.
+	s.placing.Lock()
 	upTo := s.journal.Last()
+	s.placing.Unlock()
 	if err := s.journal.Wait(upTo); err != nil {
 		return fmt.Errorf("checkpoint: %w", s.failed(err))
 	}

@@ -273,7 +273,10 @@ func (c *commit) release() {
 // append gives a record its place in the journal and makes the builders'
 // states the newest of their accounts. The accounts are locked.
 func (s *Store) append(r *record, builders []*builder) (uint64, error) {
-	n, err := s.journal.Append(r.encode()...)
+	parts := r.encode()
+	s.placing.RLock()
+	defer s.placing.RUnlock()
+	n, err := s.journal.Append(parts...)
 	if err != nil {
 		return 0, s.failed(err)
 	}

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -49,7 +48,7 @@ func TestSourcesStayForWhatIsNotFlushedYet(t *testing.T) {
 	stopChangesNothing(t, s, disk)
 }
 
-// What is written while a checkpoint ends is in the next.
+// What is written while a checkpoint begins or ends is in this or the next.
 func TestCheckpointsForgetNobody(t *testing.T) {
 	s, err := openStill(faulty(faultfs.New()))
 	if err != nil {
@@ -63,20 +62,57 @@ func TestCheckpointsForgetNobody(t *testing.T) {
 	}
 	defer s.release(a)
 	for i := range 3000 {
-		flags := ops("flags", storage.SetFlags{
-			Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{1}, Flags: []storage.Flags{storage.FlagSeen, 0}[i%2],
-		})
-		done := make(chan error)
-		go func() { done <- flags.do(s) }()
-		err := s.checkpoint()
-		if err := errors.Join(err, <-done); err != nil {
+		flags := []storage.Flags{storage.FlagSeen, 0}[i%2]
+		during(t, s, ops("flags", storage.SetFlags{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{1}, Flags: flags}))
+		remembered(t, s, a)
+	}
+	// A large record takes some time to come into its account.
+	var many []storage.Op
+	for range 400 {
+		many = append(many, storage.Deliver{To: at("alice"), Content: mail("many", 20)})
+	}
+	for range 20 {
+		during(t, s, ops("many", many...))
+		remembered(t, s, a)
+		var uids []storage.UID
+		for _, m := range view(t, s, "alice", "INBOX").Messages[1:] {
+			uids = append(uids, m.UID)
+		}
+		must(t, s, ops("expunge", storage.Expunge{Account: acct("alice"), Mailbox: "INBOX", UIDs: uids}))
+	}
+}
+
+// during does a step while checkpoints are made.
+func during(t *testing.T, s *Store, do step) {
+	t.Helper()
+	done := make(chan error)
+	go func() { done <- do.do(s) }()
+	for {
+		if err := s.checkpoint(); err != nil {
 			t.Fatal(err)
 		}
-		s.mu.Lock()
-		listed := s.dirty[a]
-		s.mu.Unlock()
-		if a.dirty.Load() != listed {
-			t.Fatalf("round %d: marked %v, listed %v", i, a.dirty.Load(), listed)
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		default:
 		}
+	}
+}
+
+// remembered checks that nothing of an account is neither in the journal nor
+// in a snapshot.
+func remembered(t *testing.T, s *Store, a *account) {
+	t.Helper()
+	s.mu.Lock()
+	listed := s.dirty[a]
+	s.mu.Unlock()
+	if a.dirty.Load() != listed {
+		t.Fatalf("marked %v, listed %v", a.dirty.Load(), listed)
+	}
+	if bs := a.next.find("INBOX"); bs.seq <= s.trimmed.Load() && bs.id.snapped < bs.seq {
+		t.Fatalf("record %d is trimmed, the snapshot has %d", bs.seq, bs.id.snapped)
 	}
 }

@@ -61,6 +61,11 @@ type Store struct {
 	abandoned   []string       // of checkpoints that failed
 	oldCounters []string       // of checkpoints that a crash cut off
 
+	// placing is held for reading from the moment that a record has its place in
+	// the journal until its accounts know of it. It comes after account.mu, and
+	// nothing else is waited for under it but the journal.
+	placing sync.RWMutex
+
 	naming sync.RWMutex // held while a message's file gets another name and its item learns of it
 
 	free freeSpace
