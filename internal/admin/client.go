@@ -49,19 +49,9 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 }
 
 func (c *Client) get(ctx context.Context, path string, into any) error {
-	// The host is a formality of HTTP; the socket decides who answers.
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://barid"+path, nil)
+	resp, err := c.do(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
-	}
-	resp, err := c.http.Do(req)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w (%s)", ErrNotRunning, c.dataDir)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("the relay on %s belongs to another user: %w", c.dataDir, fs.ErrPermission)
-	case err != nil:
-		return fmt.Errorf("ask the relay on %s: %w", c.dataDir, err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -75,4 +65,23 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 		return fmt.Errorf("read the relay's answer: %w", err)
 	}
 	return nil
+}
+
+// do sends a request. The caller closes the body of the answer.
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	// The host is a formality of HTTP; the socket decides who answers.
+	req, err := http.NewRequestWithContext(ctx, method, "http://barid"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w (%s)", ErrNotRunning, c.dataDir)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("the relay on %s belongs to another user: %w", c.dataDir, fs.ErrPermission)
+	case err != nil:
+		return nil, fmt.Errorf("ask the relay on %s: %w", c.dataDir, err)
+	}
+	return resp, nil
 }

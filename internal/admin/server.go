@@ -24,7 +24,8 @@ type Server struct {
 	socket net.Listener
 	http   *http.Server
 	mux    *http.ServeMux
-	done   chan struct{} // closed when the serving goroutine ended; nil before Serve
+	stop   context.CancelFunc // ends what streams
+	done   chan struct{}      // closed when the serving goroutine ended; nil before Serve
 }
 
 // Listen makes the socket in dataDir, which must exist and whose lock the
@@ -44,8 +45,11 @@ func Listen(dataDir string, logger *slog.Logger) (*Server, error) {
 		return nil, fmt.Errorf("admin socket: %w", err)
 	}
 	mux := http.NewServeMux()
-	return &Server{door: d, socket: l, mux: mux, http: &http.Server{
+	stopped, stop := context.WithCancel(context.Background())
+	base := context.WithValue(context.Background(), stopKey{}, stopped)
+	return &Server{door: d, socket: l, mux: mux, stop: stop, http: &http.Server{
 		Handler:           mux,
+		BaseContext:       func(net.Listener) context.Context { return base },
 		ReadHeaderTimeout: readTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
@@ -78,10 +82,11 @@ func (s *Server) Serve(status func() Status) {
 	}()
 }
 
-// Close removes the socket, lets answers that are under way finish until ctx
-// ends, and waits for the serving goroutine.
+// Close removes the socket, ends the context of streams, lets answers that
+// are under way finish until ctx ends, and waits for the serving goroutine.
 func (s *Server) Close(ctx context.Context) error {
 	defer s.door.close()
+	s.stop()
 	if s.done == nil {
 		return s.socket.Close()
 	}
