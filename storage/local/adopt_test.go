@@ -25,11 +25,7 @@ func put(t *testing.T, text string, elem ...string) {
 
 func hashOf(t *testing.T, p storage.Password) string {
 	t.Helper()
-	hash, err := hashPassword(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return hash
+	return hashPassword(p)
 }
 
 // A relay of the reference is adopted in place: passwords, UIDs, flags,
