@@ -20,7 +20,8 @@ type Result struct{ Per []Outcome }
 // Outcome is what became of one operation.
 type Outcome struct {
 	Err         error       // nil, or why this operation did not happen
-	UIDValidity UIDValidity // of the mailbox that took a message
+	UIDValidity UIDValidity // of the mailbox that took a message, or was made
+	Mailbox     MailboxID   // that CreateMailbox made
 	UID         UID         // that a Deliver or Append got
 	ModSeq      ModSeq      // of the change, zero when nothing changed
 	Copied      []Copied    // by Copy and Move, ascending by Source
@@ -128,9 +129,9 @@ type DeleteMailbox struct {
 	Name    string
 }
 
-// RenameMailbox renames a mailbox and those below it; its UIDValidity changes.
-// Renaming INBOX moves its messages and leaves it empty (RFC 9051 section
-// 6.3.6). Fails with ErrNoMailbox, ErrMailboxExists or ErrMailboxName.
+// RenameMailbox renames a mailbox and those below it; its UIDValidity changes,
+// its MailboxID does not. Renaming INBOX moves its messages into a mailbox of
+// another MailboxID and leaves it empty (RFC 9051 section 6.3.6). Fails with ErrNoMailbox, ErrMailboxExists or ErrMailboxName.
 type RenameMailbox struct {
 	Account  Account
 	From, To string

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"encoding/hex"
 	"io"
 	"time"
 )
@@ -17,6 +18,14 @@ type UID uint32
 // is the same. It never goes down for a name, and a mailbox or account born
 // again gets a higher one.
 type UIDValidity uint32
+
+// MailboxID is the same for a mailbox as long as it lives, whatever it is
+// called, and no other mailbox of its account ever has it (RFC 8474). It tells
+// nothing of the store.
+type MailboxID [16]byte
+
+// String gives it as 32 hexadecimal digits, lower case.
+func (id MailboxID) String() string { return hex.EncodeToString(id[:]) }
 
 // ModSeq numbers the changes of a mailbox, from 1, strictly ascending
 // (RFC 7162). Zero is "before everything".
@@ -64,6 +73,7 @@ func (t Time) Time() time.Time { return time.Unix(int64(t), 0).UTC() }
 // writes to its slice.
 type View struct {
 	Name          string
+	ID            MailboxID
 	UIDValidity   UIDValidity
 	UIDNext       UID
 	HighestModSeq ModSeq

@@ -33,7 +33,8 @@ type Store interface {
 	// happen, unless b.AllOrNone is set. Bells ring before Commit returns.
 	Commit(ctx context.Context, b Batch) (Result, error)
 
-	// Mailboxes lists the account's mailboxes, INBOX first, the rest by name.
+	// Mailboxes lists the account's mailboxes, and the names it subscribed to
+	// that no mailbox has: INBOX first, the rest by name.
 	Mailboxes(ctx context.Context, a Account) ([]MailboxInfo, error)
 
 	// Open gives a mailbox for reading. The caller closes it.
@@ -53,11 +54,14 @@ type Store interface {
 
 	// Close makes everything durable that is not yet, and ends the store.
 	Close() error
+
+	Administration
 }
 
 // MailboxInfo is one row of Mailboxes.
 type MailboxInfo struct {
-	Name       string // levels separated by "."
+	Name       string    // levels separated by "."
+	ID         MailboxID // zero: there is no mailbox of that name, only a subscription
 	Subscribed bool
 }
 

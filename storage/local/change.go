@@ -32,7 +32,7 @@ func (b *builder) apply(c *change, n uint32, contents []*content) {
 		b.forget()
 		b.st.alive = true
 		b.setHash(c.text)
-		b.makeBox(storage.InboxName, c.validity)
+		b.makeBox(storage.InboxName, c.validity, c.id)
 	case changeDied:
 		b.die()
 	case changePassword:
@@ -46,7 +46,7 @@ func (b *builder) apply(c *change, n uint32, contents []*content) {
 	case changeSubscribe:
 		b.subscribe(c.text, c.remove)
 	case changeMakeBox:
-		b.makeBox(c.box, c.validity)
+		b.makeBox(c.box, c.validity, c.id)
 	case changeDropBox:
 		b.dropBox(c.box)
 	case changeRebuilt:
@@ -122,7 +122,7 @@ func (b *builder) applyRebuilt(c *change) {
 	if bs == nil {
 		return
 	}
-	bs.view.UIDValidity = c.validity
+	bs.view.UIDValidity, bs.view.ID = c.validity, c.id
 	bs.view.UIDNext = max(bs.view.UIDNext, c.uid)
 	bs.view.HighestModSeq = max(bs.view.HighestModSeq, c.modseq)
 	bs.floor = max(bs.floor, c.modseq)

@@ -3,6 +3,7 @@ package local
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"reflect"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"barid/smtp"
 	"barid/storage"
 )
+
+var exampleID = storage.MailboxID{0: 1, 7: '\n', 15: 255}
 
 // exampleRecord has a change of every kind.
 func exampleRecord() *record {
@@ -22,20 +25,20 @@ func exampleRecord() *record {
 			{size: 5, crc: 1 << 31, octets: []byte("hello")}, {size: 1 << 30, crc: 7, staged: "abcdef"}, {octets: []byte{}},
 		},
 		changes: []change{
-			{kind: changeBorn, box: "INBOX", validity: 1 << 31, text: "{SHA512-CRYPT}$6$"},
+			{kind: changeBorn, box: "INBOX", validity: 1 << 31, id: exampleID, text: "{SHA512-CRYPT}$6$"},
 			{kind: changeDied, account: 1, old: "hash"},
 			{kind: changePassword, text: "new", old: "old"},
 			{kind: changeEntry, box: "A", text: "/private/x", value: []byte("v\x00"), at: 99},
 			{kind: changeEntry, text: "/private/x", value: []byte{}, remove: true},
 			{kind: changeSubscribe, text: "A.B", remove: true},
-			{kind: changeMakeBox, box: "A", validity: 9},
+			{kind: changeMakeBox, box: "A", validity: 9, id: exampleID},
 			{kind: changeDropBox, box: "A"},
 			{kind: changeAdd, box: "INBOX", uid: 7, modseq: 8, flags: 31, at: 1_790_000_000, saved: 1_780_000_000, content: 2, remove: true},
 			{kind: changeCopy, box: "A", to: "B", uid: 9, modseq: 10, list: list},
 			{kind: changeFlags, box: "A", modseq: 11, list: []changed{{uid: 3, flags: 1}}},
 			{kind: changeExpunge, box: "A", modseq: 12, list: uids},
 			{kind: changeAdopt, box: "A", uid: 1, modseq: 2, flags: 3, at: 4, size: 5, text: "1.foreign:2,S", remove: true},
-			{kind: changeRebuilt, box: "A", validity: 1, uid: 2, modseq: 3},
+			{kind: changeRebuilt, box: "A", validity: 1, id: exampleID, uid: 2, modseq: 3},
 		},
 	}
 }
@@ -61,7 +64,7 @@ func TestRecordsComeBackAsTheyWere(t *testing.T) {
 }
 
 func exampleSnapshot() *snapshot {
-	sn := &snapshot{checkpoint: 7, applied: 9, validity: 1 << 31, next: 4_000_000_000, modseq: 1 << 40}
+	sn := &snapshot{checkpoint: 7, applied: 9, validity: 1 << 31, id: exampleID, next: 4_000_000_000, modseq: 1 << 40}
 	for uid := storage.UID(1); uid < 20; uid += 3 {
 		it := &item{seq: uint64(uid) * 1000, n: uint32(uid)}
 		it.loc.Store(locSettled | locOf(true, storage.FlagSeen))
@@ -82,7 +85,7 @@ func TestSnapshotsComeBackAsTheyWere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(got.messages, sn.messages) || got.applied != 9 || got.validity != sn.validity || got.next != sn.next || got.modseq != sn.modseq {
+	if !reflect.DeepEqual(got.messages, sn.messages) || got.applied != 9 || got.validity != sn.validity || got.id != sn.id || got.next != sn.next || got.modseq != sn.modseq {
 		t.Errorf("got %+v", got)
 	}
 	for i, it := range got.items {
@@ -101,49 +104,63 @@ func TestSnapshotsComeBackAsTheyWere(t *testing.T) {
 }
 
 // Nothing of an earlier version of this program is lost.
-func TestRecordsOfVersion1AreRead(t *testing.T) {
-	b, err := os.ReadFile("testdata/record.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := decodeRecord(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := exampleRecord()
-	add, list := &want.changes[8], want.changes[9].list
-	add.saved = add.at
-	for i := range list {
-		// The message that was added is number 0.
-		list[i].saved, list[i].own, list[i].id = list[i].at, true, uint64(1+i)
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got\n%+v\nwant\n%+v", got, want)
-	}
-	b[0] = recordVersion + 1
-	if _, err := decodeRecord(b); !errors.Is(err, errRecord) || !strings.Contains(err.Error(), "version 3") {
-		t.Errorf("a record of the next version: %v", err)
+func TestRecordsOfEarlierVersionsAreRead(t *testing.T) {
+	for version := recordV1; version < recordVersion; version++ {
+		b, err := os.ReadFile(fmt.Sprint("testdata/record.", version))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decodeRecord(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := exampleRecord()
+		for i := range want.changes {
+			want.changes[i].id = storage.MailboxID{}
+		}
+		if version == recordV1 {
+			add, list := &want.changes[8], want.changes[9].list
+			add.saved = add.at
+			for i := range list {
+				// The message that was added is number 0.
+				list[i].saved, list[i].own, list[i].id = list[i].at, true, uint64(1+i)
+			}
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("version %d: got\n%+v\nwant\n%+v", version, got, want)
+		}
+		for _, none := range []byte{0, recordVersion + 1} {
+			b[0] = none
+			if _, err := decodeRecord(b); !errors.Is(err, errRecord) || !strings.Contains(err.Error(), fmt.Sprintf("version %d,", none)) {
+				t.Errorf("a record of version %d: %v", none, err)
+			}
+		}
 	}
 }
 
-func TestSnapshotsOfVersion1AreRead(t *testing.T) {
-	b, err := os.ReadFile("testdata/barid-mailbox.1")
-	if err != nil {
-		t.Fatal(err)
+func TestSnapshotsOfEarlierVersionsAreRead(t *testing.T) {
+	for version, magic := range []string{snapshotV1, snapshotV2} {
+		b, err := os.ReadFile(fmt.Sprint("testdata/barid-mailbox.", 1+version))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decodeSnapshot(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := magic == snapshotV1
+		want := exampleSnapshot()
+		for i := range want.messages {
+			if m := &want.messages[i]; old {
+				m.Saved, m.ID = m.Received, 0
+			}
+		}
+		if !reflect.DeepEqual(got.messages, want.messages) || got.old != old || got.modseq != want.modseq || got.id != (storage.MailboxID{}) {
+			t.Errorf("got %+v", got)
+		}
 	}
-	got, err := decodeSnapshot(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := exampleSnapshot()
-	for i := range want.messages {
-		m := &want.messages[i]
-		m.Saved, m.ID = m.Received, 0
-	}
-	if !reflect.DeepEqual(got.messages, want.messages) || !got.old || got.modseq != want.modseq {
-		t.Errorf("got %+v", got)
-	}
-	next := sealed(append([]byte("barid-mailbox 3\n"), b[len(snapshotV1):len(b)-4]...))
+	next := exampleSnapshot().encode()
+	next = sealed(append([]byte("barid-mailbox 4\n"), next[len(snapshotMagic):len(next)-4]...))
 	if _, err := decodeSnapshot(next); !errors.Is(err, errNewer) || errors.Is(err, errSnapshot) {
 		t.Errorf("a snapshot of the next version: %v", err)
 	}
@@ -151,8 +168,10 @@ func TestSnapshotsOfVersion1AreRead(t *testing.T) {
 
 func FuzzDecodeRecord(f *testing.F) {
 	f.Add(bytes.Join(exampleRecord().encode(), nil))
-	if old, err := os.ReadFile("testdata/record.1"); err == nil {
-		f.Add(old)
+	for version := recordV1; version < recordVersion; version++ {
+		if old, err := os.ReadFile(fmt.Sprint("testdata/record.", version)); err == nil {
+			f.Add(old)
+		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := decodeRecord(b)
@@ -172,6 +191,11 @@ func FuzzDecodeRecord(f *testing.F) {
 func FuzzDecodeSnapshot(f *testing.F) {
 	b := exampleSnapshot().encode()
 	f.Add(b[:len(b)-4])
+	for _, version := range []string{"1", "2"} {
+		if old, err := os.ReadFile("testdata/barid-mailbox." + version); err == nil {
+			f.Add(old[:len(old)-4])
+		}
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		b = sealed(b)
 		sn, err := decodeSnapshot(b)

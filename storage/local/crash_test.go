@@ -2,12 +2,14 @@ package local
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"math/rand"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -101,7 +103,7 @@ func workload() []step {
 		ops("then its source goes", storage.Expunge{Account: acct("bob"), Mailbox: "INBOX", UIDs: []storage.UID{4}}),
 		settleNow,
 		ops("rename", storage.RenameMailbox{Account: acct("alice"), From: "A", To: "X"}),
-		ops("subscribe", storage.Subscribe{Account: acct("alice"), Name: "X"}),
+		ops("subscribe", storage.Subscribe{Account: acct("alice"), Name: "X"}, storage.Subscribe{Account: acct("alice"), Name: "Gone"}),
 		// A copy of a copy, whose sources go one after the other.
 		ops("copy from INBOX", storage.Copy{Account: acct("alice"), Mailbox: "INBOX", Dest: "X", UIDs: []storage.UID{2}}),
 		ops("INBOX goes", storage.Expunge{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{2}}),
@@ -145,8 +147,8 @@ func openStill(cfg Config) (*Store, error) {
 	return s, err
 }
 
-// dumped is what a store shows, written down. IDs of messages are other ones
-// in each store; they are numbered as they come.
+// dumped is what a store shows, written down. IDs of messages and mailboxes
+// are other ones in each store; they are numbered as they come.
 type dumped struct {
 	strings.Builder
 	ids map[uint64]int
@@ -211,6 +213,10 @@ func dumpAccount(b *dumped, s *Store, a storage.Account, local string, passwords
 }
 
 func dumpMailbox(b *dumped, s *Store, a storage.Account, info storage.MailboxInfo) error {
+	if info.ID == (storage.MailboxID{}) {
+		fmt.Fprintf(b, "  %s %v\n", info.Name, info.Subscribed)
+		return nil
+	}
 	m, err := s.Open(ctx, a, info.Name)
 	if err != nil {
 		return err
@@ -220,7 +226,10 @@ func dumpMailbox(b *dumped, s *Store, a storage.Account, info storage.MailboxInf
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b, "  %s %v V%d N%d M%d\n", v.Name, info.Subscribed, v.UIDValidity, v.UIDNext, v.HighestModSeq)
+	if v.ID != info.ID {
+		return fmt.Errorf("%s has ID %v, and is listed with %v", v.Name, v.ID, info.ID)
+	}
+	fmt.Fprintf(b, "  %s %v I%d V%d N%d M%d\n", v.Name, info.Subscribed, b.id(binary.BigEndian.Uint64(v.ID[:])), v.UIDValidity, v.UIDNext, v.HighestModSeq)
 	for _, msg := range v.Messages {
 		fmt.Fprintf(b, "    %d %v M%d S%d R%d D%d I%d", msg.UID, msg.Flags, msg.ModSeq, msg.Size, msg.Received, msg.Saved, b.id(msg.ID))
 		err := m.Read(ctx, []storage.UID{msg.UID}, storage.Whole, func(_ storage.UID, c storage.Content) error {
@@ -334,6 +343,7 @@ func stopChangesNothing(t *testing.T, s *Store, disk *faultfs.FS) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	boxes, _ := s.Mailboxes(ctx, acct("alice"))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -343,6 +353,9 @@ func stopChangesNothing(t *testing.T, s *Store, disk *faultfs.FS) {
 	after, err := dump(s, false)
 	if err != nil || after != before {
 		t.Fatalf("after a clean stop: %v\n%s\nbefore\n%s", err, after, before)
+	}
+	if now, _ := s.Mailboxes(ctx, acct("alice")); !slices.Equal(now, boxes) {
+		t.Fatalf("after a clean stop: mailboxes %v, were %v", now, boxes)
 	}
 	checkFiles(t, s, disk)
 }
@@ -448,6 +461,9 @@ func checkFiles(t *testing.T, s *Store, disk *faultfs.FS) {
 		}
 		a := &account{dir: s.accountDir(at(local))}
 		for _, info := range list {
+			if info.ID == (storage.MailboxID{}) {
+				continue // only subscribed to
+			}
 			m, err := s.Open(ctx, acct(local), info.Name)
 			if err != nil {
 				t.Fatal(err)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 
+	"barid/smtp"
+	"barid/storage"
 	"barid/storage/maildir"
 )
 
@@ -23,6 +25,18 @@ func (k *idKey) of(base string) uint64 {
 	text := append(append(make([]byte, 0, 128), k[:]...), base...)
 	sum := sha256.Sum256(text)
 	return binary.BigEndian.Uint64(sum[:])
+}
+
+// mailbox gives the ID of a mailbox that has none yet, of what it is then. A
+// UIDVALIDITY never comes again for a name, so neither does this.
+func (k *idKey) mailbox(a smtp.Address, name string, validity storage.UIDValidity) (id storage.MailboxID) {
+	text := append(append(make([]byte, 0, 256), k[:]...), "mailbox\x00"...) // no base begins so
+	for _, s := range []string{a.LocalPart, name} {
+		text = append(append(text, s...), 0)
+	}
+	sum := sha256.Sum256(binary.BigEndian.AppendUint32(text, uint32(validity)))
+	copy(id[:], sum[:])
+	return id
 }
 
 // identify gives an added message its ID, now that its record has a number.

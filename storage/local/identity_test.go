@@ -102,6 +102,9 @@ func TestIDsAfterASnapshotIsLost(t *testing.T) {
 			s = reopened(t, mustOpen(t, cfg), cfg)
 			t.Cleanup(func() { s.Close() })
 			after := view(t, s, "alice", "INBOX")
+			if after.ID != before.ID {
+				t.Errorf("mailbox ID %v, was %v", after.ID, before.ID)
+			}
 			if got := idsOf(after); !slices.Equal(got[:4], ids[:4]) {
 				t.Errorf("IDs %x, were %x", got, ids)
 			}
@@ -118,6 +121,48 @@ func TestIDsAfterASnapshotIsLost(t *testing.T) {
 	}
 }
 
+// The ID of a mailbox lies beside its snapshot too, where Dovecot keeps it.
+func TestMailboxIDsOfCopiedAndAdoptedDirectories(t *testing.T) {
+	s, cfg, dir := onDisk(t, nil)
+	alice := filepath.Join(dir, "alice@relay.test")
+	must(t, s, login("alice"),
+		ops("make", storage.CreateMailbox{Account: acct("alice"), Name: "A"}),
+		ops("rename", storage.RenameMailbox{Account: acct("alice"), From: "A", To: "B"}))
+	before := view(t, s, "alice", "B").ID
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, copied := range []string{".C", ".D"} { // with and without snapshot
+		if err := os.CopyFS(filepath.Join(alice, copied), os.DirFS(filepath.Join(alice, ".B"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, lost := range []string{".B", ".D"} {
+		if err := os.Remove(filepath.Join(alice, lost, snapshotName)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, "3 V7 N1 G3085f01b7f11094c501100008c4a11c1\n", alice, ".Adopted", "dovecot-uidlist")
+	s = mustOpen(t, cfg)
+	for i := range 3 {
+		ids := map[storage.MailboxID]string{}
+		for _, name := range []string{"INBOX", "B", "C", "D", "Adopted"} {
+			id := view(t, s, "alice", name).ID
+			if other, have := ids[id]; have {
+				t.Errorf("start %d: %s and %s have one ID", i, name, other)
+			}
+			ids[id] = name
+		}
+		if got := ids[before]; got != "B" {
+			t.Errorf("start %d: the ID of B is that of %q", i, got)
+		}
+		if got := view(t, s, "alice", "Adopted").ID.String(); got != "3085f01b7f11094c501100008c4a11c1" {
+			t.Errorf("start %d: ID %s", i, got)
+		}
+		s = reopened(t, s, cfg)
+	}
+}
+
 // A snapshot that a later version of this program wrote is left alone.
 func TestSnapshotsOfLaterVersionsAreLeftAlone(t *testing.T) {
 	s, cfg, dir := onDisk(t, nil)
@@ -130,7 +175,7 @@ func TestSnapshotsOfLaterVersionsAreLeftAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text = sealed(bytes.Replace(text[:len(text)-4], []byte("barid-mailbox 2"), []byte("barid-mailbox 3"), 1))
+	text = sealed(bytes.Replace(text[:len(text)-4], []byte("barid-mailbox 3"), []byte("barid-mailbox 4"), 1))
 	if err := os.WriteFile(name, text, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -123,6 +123,7 @@ func (l *loading) readFiles(names []string) error {
 			l.s.log.Warn("subscriptions file is not readable", "part", "storage", "account", l.a.addr, "error", err)
 		}
 		slices.Sort(l.st.subs)
+		l.st.subs = slices.Compact(l.st.subs)
 	}
 	l.a.written = writtenFiles{meta: l.st.meta, subs: l.st.subs}
 	return nil
@@ -202,7 +203,7 @@ func (l *loading) newBox(name string, dir maildir.Dir, sn *snapshot) (*boxState,
 		return nil, err
 	}
 	bs := &boxState{id: &box{snapped: sn.applied}, seq: sn.applied, items: sn.items, view: storage.View{
-		Name: name, UIDValidity: sn.validity, UIDNext: sn.next, HighestModSeq: sn.modseq, Messages: sn.messages,
+		Name: name, ID: l.ownID(sn.id, name, sn.validity), UIDValidity: sn.validity, UIDNext: sn.next, HighestModSeq: sn.modseq, Messages: sn.messages,
 	}, floor: sn.modseq}
 	l.s.raiseValidity(sn.validity)
 	l.st.boxes = append(l.st.boxes, bs)

@@ -49,7 +49,7 @@ func (c *commit) do(op storage.Op, hash string, out *storage.Outcome) {
 	case storage.SetEntry:
 		out.Err = c.setEntry(b, op)
 	case storage.CreateMailbox:
-		out.Err = c.createMailbox(b, op.Name, out)
+		out.Err = c.createMailbox(b, op.Name, storage.MailboxID{}, out)
 	case storage.DeleteMailbox:
 		out.Err = c.deleteMailbox(b, op.Name)
 	case storage.RenameMailbox:

@@ -50,8 +50,9 @@ func mailboxName(name string) (string, error) {
 	return name, nil
 }
 
-// createMailbox makes a mailbox and those above it that are missing.
-func (c *commit) createMailbox(b *builder, name string, out *storage.Outcome) error {
+// createMailbox makes a mailbox and those above it that are missing. It gets a
+// new ID when id is zero.
+func (c *commit) createMailbox(b *builder, name string, id storage.MailboxID, out *storage.Outcome) error {
 	name, err := mailboxName(name)
 	if err != nil {
 		return err
@@ -76,7 +77,10 @@ func (c *commit) createMailbox(b *builder, name string, out *storage.Outcome) er
 	}
 	for _, n := range missing {
 		out.UIDValidity = c.s.nextValidity()
-		c.change(b, change{kind: changeMakeBox, box: n, validity: out.UIDValidity})
+		if out.Mailbox = id; n != name || id == (storage.MailboxID{}) {
+			out.Mailbox = c.s.ids.mailbox(b.a.addr, n, out.UIDValidity)
+		}
+		c.change(b, change{kind: changeMakeBox, box: n, validity: out.UIDValidity, id: out.Mailbox})
 	}
 	return nil
 }
@@ -112,7 +116,7 @@ func (c *commit) renameMailbox(b *builder, op storage.RenameMailbox, out *storag
 		return fmt.Errorf("%w: it would lie below itself", storage.ErrMailboxName)
 	}
 	// The names as they are now; creating may list more.
-	var below []string
+	var below []*boxState
 	for _, bs := range b.st.boxes {
 		if rest, ok := strings.CutPrefix(bs.view.Name, old+"."); ok && old != storage.InboxName {
 			if _, err := mailboxName(to + "." + rest); err != nil {
@@ -121,21 +125,26 @@ func (c *commit) renameMailbox(b *builder, op storage.RenameMailbox, out *storag
 			if b.st.find(to+"."+rest) != nil {
 				return storage.ErrMailboxExists
 			}
-			below = append(below, rest)
+			below = append(below, bs)
 		}
 	}
 	if len(b.st.boxes)+1+len(below)+strings.Count(to, ".") > maxMailboxes {
 		return fmt.Errorf("account has all the mailboxes it can: %w", storage.ErrFull)
 	}
-	if err := c.createMailbox(b, to, out); err != nil {
+	id := from.view.ID
+	if old == storage.InboxName {
+		id = storage.MailboxID{} // it stays, with its ID
+	}
+	if err := c.createMailbox(b, to, id, out); err != nil {
 		return err
 	}
 	c.empty(b, old, to)
-	for _, rest := range below {
-		if err := c.createMailbox(b, to+"."+rest, new(storage.Outcome)); err != nil {
+	for _, bs := range below {
+		is := to + strings.TrimPrefix(bs.view.Name, old)
+		if err := c.createMailbox(b, is, bs.view.ID, new(storage.Outcome)); err != nil {
 			return err
 		}
-		c.empty(b, old+"."+rest, to+"."+rest)
+		c.empty(b, bs.view.Name, is)
 	}
 	return nil
 }

@@ -28,11 +28,17 @@ func (s *Store) Mailboxes(ctx context.Context, acct storage.Account) ([]storage.
 		return nil, fmt.Errorf("list mailboxes: %w", err)
 	}
 	defer s.release(a)
-	list := make([]storage.MailboxInfo, len(st.boxes))
+	list := make([]storage.MailboxInfo, len(st.boxes), len(st.boxes)+len(st.subs))
 	for i, bs := range st.boxes {
 		_, subscribed := slices.BinarySearch(st.subs, bs.view.Name)
-		list[i] = storage.MailboxInfo{Name: bs.view.Name, Subscribed: subscribed}
+		list[i] = storage.MailboxInfo{Name: bs.view.Name, ID: bs.view.ID, Subscribed: subscribed}
 	}
+	for _, name := range st.subs {
+		if st.find(name) == nil {
+			list = append(list, storage.MailboxInfo{Name: name, Subscribed: true})
+		}
+	}
+	slices.SortStableFunc(list, func(x, y storage.MailboxInfo) int { return compareNames(x.Name, y.Name) })
 	return list, nil
 }
 

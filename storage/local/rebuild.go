@@ -2,6 +2,7 @@ package local
 
 import (
 	"bytes"
+	"encoding/hex"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,11 +32,12 @@ func (l *loading) withoutSnapshot(name string, dir maildir.Dir, names []string, 
 type plan struct {
 	uids     map[string]storage.UID // by base
 	validity storage.UIDValidity    // zero: nobody knows what it was
+	id       storage.MailboxID      // likewise
 	next     storage.UID
 }
 
 // plan reads the dovecot-uidlist, or else the UIDs in file names.
-func (l *loading) plan(dir maildir.Dir, names []string, listed map[string]maildir.File) (plan, error) {
+func (l *loading) plan(name string, dir maildir.Dir, names []string, listed map[string]maildir.File) (plan, error) {
 	p := plan{uids: map[string]storage.UID{}, next: 1}
 	if slices.Contains(names, maildir.UIDListName) {
 		text, err := l.s.readFile(dir.Path()+"/"+maildir.UIDListName, maxSnapshot)
@@ -45,6 +47,9 @@ func (l *loading) plan(dir maildir.Dir, names []string, listed map[string]maildi
 		list, err := maildir.ReadUIDList(bytes.NewReader(text))
 		if err == nil {
 			p.validity, p.next = storage.UIDValidity(list.UIDValidity), max(1, storage.UID(list.UIDNext))
+			if guid, err := hex.DecodeString(list.GUID); err == nil {
+				copy(p.id[:], guid) // Dovecot gives it as MAILBOXID, too
+			}
 			for _, e := range list.Entries {
 				if n, ok := maildir.ParseName(e.Name); ok {
 					p.uids[n.Base] = storage.UID(e.UID)
@@ -58,24 +63,39 @@ func (l *loading) plan(dir maildir.Dir, names []string, listed map[string]maildi
 		p.next = l.uidsFromNames(listed, p.uids)
 	}
 	l.s.raiseValidity(p.validity)
+	if p.validity != 0 {
+		p.id = l.ownID(p.id, name, p.validity)
+	}
 	return p, nil
+}
+
+// ownID gives the ID that a mailbox keeps: the one that was found with it,
+// unless that is none, or a directory that was copied by hand brought it along.
+func (l *loading) ownID(found storage.MailboxID, name string, validity storage.UIDValidity) storage.MailboxID {
+	taken := slices.ContainsFunc(l.st.boxes, func(bs *boxState) bool { return bs.view.ID == found && bs.view.Name != name })
+	if taken || found == (storage.MailboxID{}) {
+		return l.s.ids.mailbox(l.a.addr, name, validity)
+	}
+	return found
 }
 
 // rebuild gives an empty mailbox without snapshot its messages.
 func (l *loading) rebuild(bs *boxState, dir maildir.Dir, names []string, listed map[string]maildir.File) error {
-	p, err := l.plan(dir, names, listed)
+	p, err := l.plan(bs.view.Name, dir, names, listed)
 	if err != nil {
 		return err
 	}
 	lost := p.validity == 0
 	if lost {
 		p.validity = l.s.nextValidity()
+		p.id = l.s.ids.mailbox(l.a.addr, bs.view.Name, p.validity)
 		if len(listed) > 0 {
 			p.next += uidGap
 		}
 	}
+	bs.view.ID = p.id // or the next mailbox might take it
 	modseq := l.newModSeq(bs)
-	rebuilt := change{kind: changeRebuilt, box: bs.view.Name, validity: p.validity, uid: 1, modseq: modseq}
+	rebuilt := change{kind: changeRebuilt, box: bs.view.Name, validity: p.validity, id: p.id, uid: 1, modseq: modseq}
 	l.changes = append(l.changes, rebuilt)
 	for _, f := range byUID(listed, p.uids) {
 		n, _ := maildir.ParseName(f.Name)

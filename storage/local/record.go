@@ -31,9 +31,11 @@ type recordContent struct {
 }
 
 const (
-	recordVersion = 2
-	// recordV1 did not tell when a message was saved, nor which message a copy
-	// is of. It is read, not written.
+	recordVersion = 3
+	// Older versions are read, not written. recordV2 did not tell the IDs of
+	// mailboxes; recordV1 moreover not when a message was saved, nor which
+	// message a copy is of.
+	recordV2 = 2
 	recordV1 = 1
 )
 
@@ -44,19 +46,19 @@ type changeKind byte
 
 // The kinds of changes. They are on disk: never renumber.
 const (
-	changeBorn      changeKind = 1 + iota // validity, text: hash
+	changeBorn      changeKind = 1 + iota // validity, id, text: hash
 	changeDied                            // old: hash until then
 	changePassword                        // text: hash, old: the one before
 	changeEntry                           // box, text: name, value, remove, at
 	changeSubscribe                       // text: mailbox, remove
-	changeMakeBox                         // box, validity
+	changeMakeBox                         // box, validity, id
 	changeDropBox                         // box
 	changeAdd                             // box, uid, modseq, flags, at, content, saved, remove: not delivered but appended
 	changeCopy                            // box, to, uid: first of the copies, modseq, list with uid of source and all else
 	changeFlags                           // box, modseq, list with uid, flags
 	changeExpunge                         // box, modseq, list with uid
 	changeAdopt                           // box, uid, modseq, flags, at, size, text: base name, remove: lies in cur
-	changeRebuilt                         // box, validity, uid: UIDNEXT, modseq
+	changeRebuilt                         // box, validity, id, uid: UIDNEXT, modseq
 	changeKinds
 )
 
@@ -71,6 +73,7 @@ type change struct {
 	value    []byte
 	remove   bool
 	validity storage.UIDValidity
+	id       storage.MailboxID // zero: of an older version, or nobody knows
 	uid      storage.UID
 	modseq   storage.ModSeq
 	flags    storage.Flags
@@ -158,6 +161,7 @@ func (e *encoder) change(c *change) {
 	switch c.kind {
 	case changeBorn:
 		e.number(uint64(c.validity))
+		e.b = append(e.b, c.id[:]...)
 		e.text(c.text)
 	case changeDied:
 		e.text(c.old)
@@ -174,6 +178,7 @@ func (e *encoder) change(c *change) {
 		e.bit(c.remove)
 	case changeMakeBox:
 		e.number(uint64(c.validity))
+		e.b = append(e.b, c.id[:]...)
 	case changeDropBox:
 	case changeAdd:
 		e.number(uint64(c.uid))
@@ -211,6 +216,7 @@ func (e *encoder) change(c *change) {
 		e.bit(c.remove)
 	case changeRebuilt:
 		e.number(uint64(c.validity))
+		e.b = append(e.b, c.id[:]...)
 		e.number(uint64(c.uid))
 		e.number(uint64(c.modseq))
 	default:
@@ -233,7 +239,7 @@ func (e *encoder) list(list []changed, rest func(changed)) {
 // wraps errRecord.
 func decodeRecord(b []byte) (*record, error) {
 	d := decoder{b: b}
-	if d.version = d.octet(); d.err == nil && d.version != recordVersion && d.version != recordV1 {
+	if d.version = d.octet(); d.err == nil && (d.version < recordV1 || d.version > recordVersion) {
 		return nil, fmt.Errorf("%w: version %d, this program knows up to %d", errRecord, d.version, recordVersion)
 	}
 	r := new(record)
@@ -381,7 +387,7 @@ func (d *decoder) change() (c change) {
 	c.box = d.text()
 	switch c.kind {
 	case changeBorn:
-		c.validity = storage.UIDValidity(d.below(1 << 32))
+		c.validity, c.id = d.life()
 		c.text = d.text()
 	case changeDied:
 		c.old = d.text()
@@ -397,7 +403,7 @@ func (d *decoder) change() (c change) {
 		c.text = d.text()
 		c.remove = d.bit()
 	case changeMakeBox:
-		c.validity = storage.UIDValidity(d.below(1 << 32))
+		c.validity, c.id = d.life()
 	case changeDropBox:
 	case changeAdd:
 		c.uid, c.modseq, c.flags, c.at = d.uid(), d.modseq(), d.flags(), d.signed()
@@ -429,12 +435,26 @@ func (d *decoder) change() (c change) {
 		c.text = d.text()
 		c.remove = d.bit()
 	case changeRebuilt:
-		c.validity = storage.UIDValidity(d.below(1 << 32))
+		c.validity, c.id = d.life()
 		c.uid, c.modseq = d.uid(), d.modseq()
 	default:
 		d.fail("an unknown kind of change")
 	}
 	return c
+}
+
+// life reads what names one life of a mailbox.
+func (d *decoder) life() (v storage.UIDValidity, id storage.MailboxID) {
+	v = storage.UIDValidity(d.below(1 << 32))
+	if d.version > recordV2 {
+		id = d.mailboxID()
+	}
+	return v, id
+}
+
+func (d *decoder) mailboxID() (id storage.MailboxID) {
+	copy(id[:], d.octets(int64(len(id))))
+	return id
 }
 
 func (d *decoder) list(size int, rest func(*changed)) []changed {

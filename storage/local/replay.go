@@ -134,6 +134,9 @@ func (s *Store) replayContents(r *record, staged map[string]*content) []*content
 // replayChange applies a change that is newer than what the files had.
 func (s *Store) replayChange(b *builder, c *change, seq uint64, n uint32, contents []*content) error {
 	s.raiseValidity(c.validity)
+	if c.validity != 0 && c.id == (storage.MailboxID{}) { // a record of an older version
+		c.id = s.ids.mailbox(b.a.addr, c.box, c.validity)
+	}
 	r := b.a.replay
 	switch c.kind {
 	case changeEntry, changeSubscribe: // setting twice is setting once
@@ -144,7 +147,7 @@ func (s *Store) replayChange(b *builder, c *change, seq uint64, n uint32, conten
 	case changeRebuilt:
 		if _, bare := r.bare[c.box]; bare {
 			delete(r.bare, c.box)
-			b.makeBox(c.box, c.validity)
+			b.makeBox(c.box, c.validity, c.id)
 		}
 		if b.has(c.box, seq) {
 			return nil
@@ -220,11 +223,11 @@ func (s *Store) replayBare(b *builder, name string) error {
 		}
 	}
 	l := &loading{s: s, a: b.a, st: b.st}
-	p, err := l.plan(s.dir(b.a, name), names, old)
+	p, err := l.plan(name, s.dir(b.a, name), names, old)
 	if err != nil {
 		return err
 	}
-	bs := b.makeBox(name, p.validity)
+	bs := b.makeBox(name, p.validity, p.id)
 	for _, f := range byUID(old, p.uids) {
 		file, _ := maildir.ParseName(f.Name)
 		l.adoptFile(bs, f, p.uids[file.Base], 1)
@@ -247,7 +250,7 @@ func (s *Store) replayCopy(b *builder, c *change, n uint32) {
 	}
 	if b.st.find(c.box) == nil {
 		// Cannot be: the source goes with a later record. Be useful even so.
-		from := b.makeBox(c.box, 0)
+		from := b.makeBox(c.box, 0, storage.MailboxID{})
 		defer func() { b.st.boxes = slices.DeleteFunc(b.st.boxes, func(x *boxState) bool { return x.id == from.id }) }()
 	}
 	b.apply(c, n, nil)
@@ -323,10 +326,11 @@ func (s *Store) finishReplay(a *account) error {
 // finishRebuilt makes up for what a mailbox made of its files may have had.
 func (l *loading) finishRebuilt(bs *boxState, lost bool) {
 	c := change{
-		kind: changeRebuilt, box: bs.view.Name, validity: bs.view.UIDValidity, uid: bs.view.UIDNext, modseq: l.newModSeq(bs),
+		kind: changeRebuilt, box: bs.view.Name, validity: bs.view.UIDValidity, id: bs.view.ID, uid: bs.view.UIDNext, modseq: l.newModSeq(bs),
 	}
 	if lost {
 		c.validity = l.s.nextValidity()
+		c.id = l.s.ids.mailbox(l.a.addr, bs.view.Name, c.validity)
 		c.uid += uidGap
 	}
 	l.changes = append(l.changes, c)

@@ -17,9 +17,10 @@ import (
 
 const (
 	snapshotName  = "barid-mailbox"
-	snapshotMagic = "barid-mailbox 2\n"
-	// snapshotV1 has neither Message.Saved nor Message.ID. It is read, not
-	// written.
+	snapshotMagic = "barid-mailbox 3\n"
+	// Older versions are read, not written. snapshotV2 has no MailboxID,
+	// snapshotV1 neither that nor Message.Saved and Message.ID.
+	snapshotV2  = "barid-mailbox 2\n"
 	snapshotV1  = "barid-mailbox 1\n"
 	maxSnapshot = 256 << 20
 )
@@ -39,6 +40,7 @@ type snapshot struct {
 	checkpoint uint64 // the journal was trimmed so far
 	applied    uint64 // the last record that is in it
 	validity   storage.UIDValidity
+	id         storage.MailboxID // zero: the snapshot is older than IDs
 	next       storage.UID
 	modseq     storage.ModSeq
 	changed    [2]int64 // times of cur and new, in nanoseconds: while they are so, no other program was there; zero is not known
@@ -49,7 +51,7 @@ type snapshot struct {
 
 func snapshotOf(bs *boxState, checkpoint uint64) *snapshot {
 	return &snapshot{
-		checkpoint: checkpoint, applied: bs.seq, validity: bs.view.UIDValidity, next: bs.view.UIDNext,
+		checkpoint: checkpoint, applied: bs.seq, validity: bs.view.UIDValidity, id: bs.view.ID, next: bs.view.UIDNext,
 		modseq: bs.view.HighestModSeq, messages: bs.view.Messages, items: bs.items,
 	}
 }
@@ -60,6 +62,7 @@ func (sn *snapshot) encode() []byte {
 	e.number(sn.checkpoint)
 	e.number(sn.applied)
 	e.number(uint64(sn.validity))
+	e.b = append(e.b, sn.id[:]...)
 	e.number(uint64(sn.next))
 	e.number(uint64(sn.modseq))
 	e.signed(sn.changed[0])
@@ -110,15 +113,18 @@ func decodeSnapshot(b []byte) (*snapshot, error) {
 	switch {
 	case !ok || !strings.HasPrefix(line, "barid-mailbox "):
 		return nil, fmt.Errorf("%w: its checksum, or how it begins", errSnapshot)
-	case line != snapshotMagic && line != snapshotV1:
+	case line != snapshotMagic && line != snapshotV2 && line != snapshotV1:
 		return nil, fmt.Errorf("%w: %.30q, this program knows up to %q", errNewer, strings.TrimSpace(line), strings.TrimSpace(snapshotMagic))
 	}
 	d := decoder{b: body}
 	sn := &snapshot{
 		old:        line == snapshotV1,
 		checkpoint: d.number(), applied: d.number(), validity: storage.UIDValidity(d.below(1 << 32)),
-		next: d.uid(), modseq: d.modseq(), changed: [2]int64{d.signed(), d.signed()},
 	}
+	if line == snapshotMagic {
+		sn.id = d.mailboxID()
+	}
+	sn.next, sn.modseq, sn.changed = d.uid(), d.modseq(), [2]int64{d.signed(), d.signed()}
 	least := 8 // octets of a message
 	if !sn.old {
 		least += 9

@@ -63,7 +63,7 @@ func (s *Store) rename(j *job) error {
 
 // uidListOf gives the mailbox as Dovecot reads it.
 func uidListOf(bs *boxState) *maildir.UIDList {
-	l := &maildir.UIDList{UIDValidity: uint32(bs.view.UIDValidity), UIDNext: uint32(bs.view.UIDNext)}
+	l := &maildir.UIDList{UIDValidity: uint32(bs.view.UIDValidity), UIDNext: uint32(bs.view.UIDNext), GUID: bs.view.ID.String()}
 	l.Entries = make([]maildir.UIDEntry, 0, len(bs.items))
 	for i, it := range bs.items {
 		m := &bs.view.Messages[i]

@@ -176,8 +176,8 @@ func (b *builder) ringLater(id *box) {
 }
 
 // makeBox adds an empty mailbox.
-func (b *builder) makeBox(name string, validity storage.UIDValidity) *boxState {
-	bs := &boxState{id: &box{}, view: storage.View{Name: name, UIDValidity: validity, UIDNext: 1}}
+func (b *builder) makeBox(name string, validity storage.UIDValidity, id storage.MailboxID) *boxState {
+	bs := &boxState{id: &box{}, view: storage.View{Name: name, ID: id, UIDValidity: validity, UIDNext: 1}}
 	b.insertBox(bs)
 	return bs
 }

@@ -87,6 +87,7 @@ var tests = []test{
 	{"a rename takes what lies below along", renameMailbox},
 	{"renaming INBOX empties it", renameInbox},
 	{"subscriptions are to names", subscriptions},
+	{"a mailbox keeps its ID, and no other has it", mailboxIDs},
 	{"device tokens add up", tokens},
 	{"entries belong to a mailbox", entries},
 	{"everything is there after opening anew", reopened},

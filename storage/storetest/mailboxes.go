@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,23 +143,92 @@ func subscriptions(e *env) {
 	e.must(storage.Subscribe{Account: a, Name: "A"})
 	e.must(storage.Subscribe{Account: a, Name: "not.there"})
 	for range 2 {
-		list, err := e.Mailboxes(ctx, a)
-		if err != nil {
-			e.t.Fatal(err)
-		}
-		same(e.t, "mailboxes", list, storage.MailboxInfo{Name: "INBOX"}, storage.MailboxInfo{Name: "A", Subscribed: true})
+		same(e.t, "mailboxes", e.boxes(a), "INBOX", "A subscribed", "not.there subscribed missing")
 		e.reopen()
 	}
 	e.must(storage.CreateMailbox{Account: a, Name: "not.there"})
 	e.must(storage.Subscribe{Account: a, Name: "A", Remove: true})
 	e.must(storage.Subscribe{Account: a, Name: "A", Remove: true})
 	e.reopen()
-	list, err := e.Mailboxes(ctx, a)
+	same(e.t, "mailboxes", e.boxes(a), "INBOX", "A", "not", "not.there subscribed")
+	e.must(storage.DeleteMailbox{Account: a, Name: "not.there"})
+	e.must(storage.Subscribe{Account: a, Name: "iNbOx"})
+	e.must(storage.Subscribe{Account: a, Name: "B"})
+	same(e.t, "mailboxes", e.boxes(a), "INBOX subscribed", "A", "B subscribed missing", "not", "not.there subscribed missing")
+	if _, err := e.Open(ctx, a, "B"); !errors.Is(err, storage.ErrNoMailbox) {
+		e.t.Errorf("open what is only subscribed to: %v", err)
+	}
+}
+
+// boxes describes the account's mailboxes.
+func (e *env) boxes(a storage.Account) (list []string) {
+	e.t.Helper()
+	infos, err := e.Mailboxes(ctx, a)
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	same(e.t, "mailboxes", list, storage.MailboxInfo{Name: "INBOX"}, storage.MailboxInfo{Name: "A"},
-		storage.MailboxInfo{Name: "not"}, storage.MailboxInfo{Name: "not.there", Subscribed: true})
+	for _, m := range infos {
+		text := m.Name
+		if m.Subscribed {
+			text += " subscribed"
+		}
+		if m.ID == (storage.MailboxID{}) {
+			text += " missing"
+		}
+		list = append(list, text)
+	}
+	return list
+}
+
+// mailboxIDs follows mailboxes through their renames.
+func mailboxIDs(e *env) {
+	a := e.login("alice")
+	known := map[storage.MailboxID]string{} // what each was first called
+	check := func(want ...string) {         // "name now=first name"
+		e.t.Helper()
+		for range 2 {
+			list, err := e.Mailboxes(ctx, a)
+			if err != nil || len(list) != len(want) {
+				e.t.Fatalf("mailboxes %v, want %v, %v", list, want, err)
+			}
+			for i, m := range list {
+				name, first, _ := strings.Cut(want[i], "=")
+				if v := e.view(a, m.Name); m.ID == (storage.MailboxID{}) || v.ID != m.ID || m.Name != name {
+					e.t.Errorf("%s has ID %v, its view %v", m.Name, m.ID, v.ID)
+				}
+				if was, have := known[m.ID]; !have {
+					known[m.ID] = first
+				} else if was != first {
+					e.t.Errorf("%s has the ID of %s, want %s", m.Name, was, first)
+				}
+			}
+			e.reopen()
+		}
+		if n := len(known); n != len(slices.Compact(slices.Sorted(maps.Values(known)))) {
+			e.t.Errorf("a mailbox changed its ID: %v", known)
+		}
+	}
+	check("INBOX=inbox")
+	o := e.must(storage.CreateMailbox{Account: a, Name: "A.B"})
+	equal(e.t, "ID", o.Mailbox, e.view(a, "A.B").ID)
+	check("INBOX=inbox", "A=a", "A.B=b")
+	e.deliver(a, "one")
+	e.must(storage.RenameMailbox{Account: a, From: "A", To: "X.Y"})
+	check("INBOX=inbox", "X=x", "X.Y=a", "X.Y.B=b")
+	e.must(storage.CreateMailbox{Account: a, Name: "A"})
+	check("INBOX=inbox", "A=second a", "X=x", "X.Y=a", "X.Y.B=b")
+	e.must(storage.DeleteMailbox{Account: a, Name: "X.Y.B"})
+	e.must(storage.CreateMailbox{Account: a, Name: "X.Y.B"})
+	e.must(storage.RenameMailbox{Account: a, From: "INBOX", To: "Old"})
+	check("INBOX=inbox", "A=second a", "Old=old", "X=x", "X.Y=a", "X.Y.B=second b")
+	e.must(storage.DeleteMailbox{Account: a, Name: "A"})
+	e.must(storage.RenameMailbox{Account: a, From: "X.Y", To: "A"})
+	check("INBOX=inbox", "A=a", "A.B=second b", "Old=old", "X=x")
+	// Another account has other ones.
+	b := e.login("bob")
+	if _, have := known[e.view(b, "INBOX").ID]; have {
+		e.t.Error("two accounts share an ID")
+	}
 }
 
 const token = "/private/devicetoken"
