@@ -157,17 +157,12 @@ func (j *Journal) open(segments []*segment, replay func(Seq, []byte) error) (err
 }
 
 // giveUp removes segments behind a gap, for good: their numbers are given out
-// again.
+// again. The flush of names that makes it so follows in settle.
 func (j *Journal) giveUp(segments []*segment) error {
 	for _, s := range segments {
 		j.cfg.Logger.Warn("journal written without sync lost records: what came after them goes too", "segment", s.name)
 		if err := errors.Join(s.file.Close(), j.cfg.FS.Remove(s.name)); err != nil {
 			return fmt.Errorf("remove %s: %w", s.name, err)
-		}
-	}
-	if len(segments) > 0 {
-		if err := j.cfg.FS.SyncDir(j.cfg.Dir); err != nil {
-			return fmt.Errorf("flush %s: %w", j.cfg.Dir, err)
 		}
 	}
 	return nil

@@ -46,6 +46,14 @@ const (
 	SyncFS    Kind = "syncfs"
 )
 
+// The kinds of what only looks, and is not counted: see OnLook. Open is an
+// OpenFile of what is there.
+const (
+	Open    Kind = "open"
+	Stat    Kind = "stat"
+	ReadDir Kind = "readdir"
+)
+
 // Op is one operation that was done or failed. Name is the (first) name it
 // was given; for files, the name they were opened with.
 type Op struct {
@@ -66,6 +74,8 @@ type FS struct {
 	octets  uint64
 	inodes  uint64
 	flushed func(Op)
+	ignored func(Op) bool
+	looked  func(Op)
 }
 
 // New gives an empty disk with much space.
@@ -125,6 +135,30 @@ func (d *FS) OnFlush(f func(Op)) {
 	d.flushed = f
 }
 
+// IgnoreFlush makes flushes for which f is true do nothing, though they are
+// counted and succeed: as if the program had none there. f is called by the
+// goroutine that flushes, with no lock held, so it sees its callers.
+func (d *FS) IgnoreFlush(f func(Op) bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ignored = f
+}
+
+// OnLook lets f be called for each OpenFile, Stat and ReadDir that finds what
+// it looks for, by the goroutine that looks and with the lock held: f may not
+// use the FS.
+func (d *FS) OnLook(f func(Op)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.looked = f
+}
+
+func (d *FS) look(k Kind, name string) {
+	if d.looked != nil {
+		d.looked(Op{k, name})
+	}
+}
+
 // SetFree sets what Free tells. Nothing else knows of it.
 func (d *FS) SetFree(octets, inodes uint64) {
 	d.mu.Lock()
@@ -162,14 +196,16 @@ func (d *FS) begin(k Kind, name string) (do bool, err error) {
 	return true, nil
 }
 
-// flushing calls the hook of OnFlush.
-func (d *FS) flushing(k Kind, name string) {
+// flushing calls the hooks of OnFlush and IgnoreFlush; with do false the flush
+// has no effect.
+func (d *FS) flushing(k Kind, name string) (do bool) {
 	d.mu.Lock()
-	f := d.flushed
+	flushed, ignored := d.flushed, d.ignored
 	d.mu.Unlock()
-	if f != nil {
-		f(Op{k, name})
+	if flushed != nil {
+		flushed(Op{k, name})
 	}
+	return ignored == nil || !ignored(Op{k, name})
 }
 
 func pathError(op, name string, err error) error {
@@ -255,6 +291,7 @@ func (d *FS) open(name string, flag int) (*file, error) {
 		}
 		return &file{d, n, name, writable, 0}, err
 	case err == nil:
+		d.look(Open, name)
 		return &file{d, n, name, writable, 0}, nil
 	case err != syscall.ENOENT || flag&os.O_CREATE == 0:
 		return nil, err
@@ -419,6 +456,7 @@ func (d *FS) Stat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, pathError("stat", name, err)
 	}
+	d.look(Stat, name)
 	return n.info(path.Base(name)), nil
 }
 
@@ -433,6 +471,7 @@ func (d *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, pathError("readdir", name, err)
 	}
+	d.look(ReadDir, name)
 	var entries []fs.DirEntry
 	for name, n := range n.entries {
 		entries = append(entries, fs.FileInfoToDirEntry(n.info(name)))
@@ -442,7 +481,7 @@ func (d *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 
 // SyncDir implements journal.FS.
 func (d *FS) SyncDir(name string) error {
-	d.flushing(SyncDir, name)
+	do := d.flushing(SyncDir, name)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n, err := d.find(name)
@@ -455,16 +494,21 @@ func (d *FS) SyncDir(name string) error {
 	if err != nil {
 		return pathError("syncdir", name, err)
 	}
-	d.flushNames(n)
+	if do {
+		d.flushNames(n)
+	}
 	return nil
 }
 
 // SyncFS implements journal.FS.
 func (d *FS) SyncFS() error {
-	d.flushing(SyncFS, ".")
+	do := d.flushing(SyncFS, ".")
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, err := d.begin(SyncFS, ".")
+	if !do {
+		return pathError("syncfs", ".", err)
+	}
 	for n := range d.dirty {
 		d.flushContent(n, err)
 	}

@@ -263,11 +263,13 @@ func (f *file) Truncate(size int64) error {
 }
 
 func (f *file) Datasync() error {
-	f.fs.flushing(Datasync, f.name)
+	do := f.fs.flushing(Datasync, f.name)
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	_, err := f.fs.begin(Datasync, f.name)
-	f.fs.flushContent(f.node, err)
+	if do {
+		f.fs.flushContent(f.node, err)
+	}
 	return pathError("datasync", f.name, err)
 }
 
