@@ -54,8 +54,6 @@ type Store interface {
 
 	// Close makes everything durable that is not yet, and ends the store.
 	Close() error
-
-	Administration
 }
 
 // MailboxInfo is one row of Mailboxes.
