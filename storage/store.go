@@ -54,6 +54,8 @@ type Store interface {
 
 	// Close makes everything durable that is not yet, and ends the store.
 	Close() error
+
+	Administration
 }
 
 // MailboxInfo is one row of Mailboxes.

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"log/slog"
 	"runtime"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"barid/internal/journal"
 	"barid/internal/metrics"
 	"barid/smtp"
+	"barid/storage"
 )
 
 // Config of a Store.
@@ -64,6 +66,12 @@ type Policy struct {
 	UsernameMax int         // octets of the local-part; zero is the most an address can have
 	PasswordMin int         // characters (Unicode code points)
 	Closed      func() bool // true stops births; nil never does. The file "nocreate" in the data directory does, too
+	// Invited tells whether that address, folded, may be born at all. Nil: any.
+	Invited func(smtp.Address) bool
+	// Admit is asked last, when all else lets the account be born, once for a
+	// birth: it may take what a birth costs. It refuses with a *storage.Refusal;
+	// any other error is a fault of ours, and nothing is born either. Nil admits.
+	Admit func(context.Context, smtp.Address, storage.Origin) error
 }
 
 func (c Config) withDefaults() Config {

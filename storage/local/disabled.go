@@ -9,8 +9,8 @@ import (
 	"barid/storage"
 )
 
-// disabledName is the file by which an operator disables an account: it can
-// log in and read, but no mail goes to it or comes from it.
+// disabledName is the file by which an operator disables, or freezes, an
+// account: it can log in and read, but no mail goes to it or comes from it.
 const disabledName = "DISABLED"
 
 // disabledFor is how long an answer of the disk is believed.
@@ -28,10 +28,15 @@ func (s *Store) disabled(a *account) bool {
 	f := &a.disabled
 	if now := s.cfg.Now(); now.UnixNano() >= f.until.Load() {
 		_, err := s.fs.Stat(a.dir + "/" + disabledName)
-		f.is.Store(err == nil)
-		f.until.Store(now.Add(disabledFor).UnixNano())
+		f.set(err == nil, now)
 	}
 	return f.is.Load()
+}
+
+// set remembers what the disk says.
+func (f *disabledFlag) set(is bool, now time.Time) {
+	f.is.Store(is)
+	f.until.Store(now.Add(disabledFor).UnixNano())
 }
 
 // MayMail implements storage.Store.

@@ -8,7 +8,6 @@ import (
 	"math"
 	"path"
 	"time"
-	"unicode/utf8"
 
 	"barid/smtp"
 	"barid/storage"
@@ -22,7 +21,7 @@ const noCreate = "nocreate"
 const removedDir = "removed"
 
 // Login implements storage.Store.
-func (s *Store) Login(ctx context.Context, addr smtp.Address, p storage.Password, _ storage.Origin) (storage.Account, error) {
+func (s *Store) Login(ctx context.Context, addr smtp.Address, p storage.Password, from storage.Origin) (storage.Account, error) {
 	ours, ok := s.ours(addr)
 	if !ok || p == "" || len(p) > maxPassword {
 		return storage.Account{}, storage.ErrRefused
@@ -35,10 +34,8 @@ func (s *Store) Login(ctx context.Context, addr smtp.Address, p storage.Password
 	if st := a.now.Load(); st.alive {
 		return s.enter(ctx, a, p)
 	}
-	if err := s.mayBeBorn(ours, p); err != nil {
-		s.refused.Inc()
-		s.log.Info("registration rejected", "part", "storage", "account", ours, "reason", err)
-		return storage.Account{}, storage.ErrRefused
+	if err := s.mayBeBorn(ctx, ours, p); err != nil {
+		return storage.Account{}, s.refuseBirth(ours, err)
 	}
 	birth := a.birthGate()
 	if err := birth.enter(ctx); err != nil {
@@ -48,8 +45,11 @@ func (s *Store) Login(ctx context.Context, addr smtp.Address, p storage.Password
 	if st := a.now.Load(); st.alive { // another login was faster
 		return s.enter(ctx, a, p)
 	}
+	if err := s.admit(ctx, ours, from); err != nil {
+		return storage.Account{}, s.refuseBirth(ours, err)
+	}
 	if err := s.bear(ctx, a, p); err != nil {
-		return storage.Account{}, fmt.Errorf("create account %s: %w", ours, err)
+		return storage.Account{}, s.refuseBirth(ours, err)
 	}
 	s.created.Inc()
 	s.log.Info("account created", "part", "storage", "account", ours)
@@ -75,32 +75,6 @@ func (s *Store) enter(ctx context.Context, a *account, p storage.Password) (stor
 	return storage.Account{Address: a.addr}, nil
 }
 
-// mayBeBorn tells why no account of that name and password may come to be.
-// The order is the reference's.
-func (s *Store) mayBeBorn(a smtp.Address, p storage.Password) error {
-	policy := &s.cfg.Policy
-	if _, err := s.fs.Stat(noCreate); err == nil {
-		return errors.New("the nocreate file is there")
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return errors.New("cannot tell whether the nocreate file is there")
-	}
-	if policy.Closed != nil && policy.Closed() {
-		return errors.New("registration is closed")
-	}
-	if utf8.RuneCountInString(p.Wire()) < policy.PasswordMin {
-		return errBadPassword
-	}
-	if n := len(a.LocalPart); n < policy.UsernameMin || n > policy.UsernameMax {
-		return fmt.Errorf("local-part of %d octets", n)
-	}
-	for i := range len(a.LocalPart) {
-		if !birthCharacter(a.LocalPart[i]) {
-			return errors.New("a character that no new account has")
-		}
-	}
-	return nil
-}
-
 // bear makes the account. It is durable when bear returns.
 func (s *Store) bear(ctx context.Context, a *account, p storage.Password) error {
 	if err := s.writable(ctx); err != nil {
@@ -119,6 +93,7 @@ func (s *Store) bear(ctx context.Context, a *account, p storage.Password) error 
 	if err := s.setAside(a); err != nil {
 		return err
 	}
+	a.disabled.until.Store(0) // what was known of an earlier life
 	r := &record{accounts: []smtp.Address{a.addr}}
 	validity := s.nextValidity()
 	r.changes = []change{{

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"barid/internal/journal"
+	"barid/internal/ratelimit"
 	"barid/smtp"
 	"barid/storage"
 )
@@ -37,7 +38,9 @@ type Store struct {
 	hashing   gate
 	settler   *settler
 
-	created, refused prometheus.Counter
+	created  prometheus.Counter
+	refused  *prometheus.CounterVec     // by reason
+	refusals *ratelimit.Limiter[string] // how often each reason is logged
 
 	inline   int64         // the largest content in a record
 	validity atomic.Uint32 // the last UIDVALIDITY given out
@@ -89,7 +92,8 @@ func Open(cfg Config) (*Store, error) {
 		dirty:     map[*account]bool{},
 		sources:   map[*item]bool{},
 		created:   cfg.Metrics.Counter("created_accounts", "Accounts created."),
-		refused:   cfg.Metrics.Counter("rejected_registrations", "Accounts not created because policy forbids."),
+		refused:   cfg.Metrics.Counters("rejected_registrations", "Accounts not created because policy forbids.", "reason"),
+		refusals:  ratelimit.New[string](ratelimit.Config{Every: refusalsEvery, Burst: 1, MaxKeys: 1000, Now: cfg.Now}),
 	}
 	s.settler = newSettler(s)
 	if err := s.openDir(); err != nil {

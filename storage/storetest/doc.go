@@ -98,5 +98,9 @@ var tests = []test{
 	{"a cancelled bell does not ring", cancelledBells},
 	{"concurrent commits leave no gap", noGaps},
 	{"a deleted account is gone", deleteAccount},
+	{"accounts are listed by name", listAccounts},
+	{"a frozen account neither gets mail nor sends it", freeze},
+	{"a frozen account is frozen after opening anew", frozenStays},
+	{"where registration is closed nobody is born", registration},
 	{"a closed store says so", closed},
 }
