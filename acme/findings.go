@@ -17,8 +17,11 @@ func (s *Source) Findings() []finding.Finding {
 	s.look()
 	pair := s.current.Load()
 	found := s.aboutTime(pair.Leaf)
-	if s.cfg.Mode == SelfSigned {
+	switch {
+	case s.cfg.Mode == SelfSigned:
 		return append(found, s.aboutTrust()...)
+	case s.issue != nil:
+		return append(found, s.issue.findings()...)
 	}
 	found = append(found, s.aboutNames(pair.Leaf)...)
 	found = append(found, aboutChain(pair)...)

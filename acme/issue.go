@@ -1,0 +1,350 @@
+package acme
+
+import (
+	"context"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3"
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// Authority is a certification authority that speaks ACME (RFC 8555).
+type Authority struct {
+	// Directory is the URL of its directory object (section 7.1.1).
+	Directory string
+	// EABKeyID and EABKey bind our account to one that exists there
+	// (section 7.3.4); the key is base64url as the authority gives it. Empty
+	// without.
+	EABKeyID, EABKey string
+}
+
+// Issuance is what the acme mode needs.
+type Issuance struct {
+	// Authorities are asked in this order until one issues. At least one.
+	Authorities []Authority
+	// Roots are trusted for the connections to them; nil are the system's.
+	Roots *x509.CertPool
+	// Email is told to the authorities; may be empty.
+	Email string
+	// Profile names the kind of certificate to ask for; empty leaves it to the
+	// authority, except that addresses are asked for as "shortlived": no
+	// authority gives them longer.
+	Profile string
+	// Host is the address our ports are bound to, empty for all; HTTPPort and
+	// TLSPort are those on which we answer http-01 (RFC 8555 section 8.3) and
+	// tls-alpn-01 (RFC 8737). Zero: this challenge cannot be met.
+	Host              string
+	HTTPPort, TLSPort int
+	// DNS, when not nil, meets dns-01 (section 8.4) instead of the two.
+	DNS *DNSUpdate
+}
+
+// shortlived is the profile that addresses must have.
+const shortlived = "shortlived"
+
+// issuance gets and renews certificates. certmagic decides when to renew and
+// speaks ACME; when a first certificate is tried again is decided here, since
+// it must not be forgotten at a restart.
+type issuance struct {
+	s       *Source
+	log     *slog.Logger
+	cache   *certmagic.Cache
+	magic   *certmagic.Config
+	issuers []*certmagic.ACMEIssuer
+	names   []string // subjects; each has a certificate of its own
+	key     sameKey
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	fresh  chan string // names whose certificate changed on disk
+
+	mu      sync.Mutex // guards the fields below and the file of the history
+	history history
+	stop    map[string]context.CancelFunc // ends certmagic's attempts for a name
+}
+
+// openIssuance prepares issuing and loads what was issued before. Nothing is
+// asked of anybody before start.
+func (s *Source) openIssuance() error {
+	want := s.cfg.Issuance
+	if want == nil || len(want.Authorities) == 0 {
+		return errors.New("the acme mode needs an authority")
+	}
+	if want.HTTPPort == 0 && want.TLSPort == 0 && want.DNS == nil {
+		return errors.New("the acme mode needs port 80, port 443 or a DNS server that takes updates")
+	}
+	key, err := s.selfSignedKey()
+	if err != nil {
+		return err
+	}
+	i := &issuance{s: s, log: s.log, fresh: make(chan string, 16), stop: map[string]context.CancelFunc{}}
+	i.key.set(key)
+	i.ctx, i.cancel = context.WithCancel(context.Background())
+	for _, n := range s.names {
+		if !strings.HasPrefix(n.dns, "_") {
+			i.names = append(i.names, n.String())
+		}
+	}
+	if len(i.names) == 0 {
+		return fmt.Errorf("no authority gives a certificate for %s", s.names[0])
+	}
+	if i.history = readHistory(s.historyPath(), s.log); i.history.Names == nil {
+		i.history.Names = map[string]attempts{}
+	}
+	logger := zapLogger(s.log)
+	i.cache = certmagic.NewCache(certmagic.CacheOptions{
+		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return i.magic, nil },
+		Logger:           logger,
+	})
+	i.magic = certmagic.New(i.cache, certmagic.Config{
+		OnEvent:   i.event,
+		KeySource: &i.key,
+		Storage:   &certmagic.FileStorage{Path: filepath.Join(s.cfg.Dir, "acme")},
+		// Authorities stopped answering OCSP; asking would only tell on us.
+		OCSP:   certmagic.OCSPConfig{DisableStapling: true},
+		Logger: logger,
+	})
+	i.magic.Issuers = nil
+	for _, a := range want.Authorities {
+		issuer := certmagic.NewACMEIssuer(i.magic, i.template(want, a, logger))
+		i.issuers = append(i.issuers, issuer)
+		i.magic.Issuers = append(i.magic.Issuers, issuer)
+	}
+	if i.profile(want) == shortlived {
+		i.magic.RenewalWindowRatio = 0.5
+	}
+	s.issue = i
+	for _, n := range i.names {
+		i.load(n)
+	}
+	return nil
+}
+
+func (i *issuance) profile(want *Issuance) string {
+	if want.Profile == "" && i.s.names[0].ip.IsValid() {
+		return shortlived
+	}
+	return want.Profile
+}
+
+// template is one authority in certmagic's words.
+func (i *issuance) template(want *Issuance, a Authority, logger zapLog) certmagic.ACMEIssuer {
+	smallest := true
+	t := certmagic.ACMEIssuer{
+		CA: a.Directory,
+		// The same URL, or certmagic would take a staging authority for the one it
+		// knows by default.
+		TestCA:                    a.Directory,
+		Email:                     want.Email,
+		Agreed:                    true,
+		Profile:                   i.profile(want),
+		ListenHost:                want.Host,
+		AltHTTPPort:               want.HTTPPort,
+		AltTLSALPNPort:            want.TLSPort,
+		DisableHTTPChallenge:      want.HTTPPort == 0,
+		DisableTLSALPNChallenge:   want.TLSPort == 0,
+		DisableDistributedSolvers: true,
+		TrustedRoots:              want.Roots,
+		PreferredChains:           certmagic.ChainPreference{Smallest: &smallest},
+		HTTPProxy:                 http.ProxyFromEnvironment,
+		Logger:                    logger,
+	}
+	if a.EABKeyID != "" {
+		t.ExternalAccount = &acme.EAB{KeyID: a.EABKeyID, MACKey: a.EABKey}
+	}
+	if want.DNS != nil {
+		t.DisableHTTPChallenge, t.DisableTLSALPNChallenge = true, true
+		t.DNS01Solver = want.DNS.solver(logger)
+	}
+	return t
+}
+
+// sameKey gives certmagic our one key for every certificate: clients remember
+// it, so it changes only when the operator says so.
+type sameKey struct{ key atomic.Pointer[crypto.Signer] }
+
+func (k *sameKey) set(key crypto.Signer) { k.key.Store(&key) }
+
+// GenerateKey implements certmagic.KeyGenerator.
+func (k *sameKey) GenerateKey() (crypto.PrivateKey, error) { return *k.key.Load(), nil }
+
+// load puts the certificate that is on disk for a name into service; false
+// when there is none.
+func (i *issuance) load(name string) bool {
+	cert, err := i.magic.CacheManagedCertificate(i.ctx, name)
+	if err != nil {
+		return false
+	}
+	var old []string
+	for _, other := range i.cache.AllMatchingCertificates(name) {
+		if other.Hash() != cert.Hash() && other.Leaf != nil && !other.Leaf.NotBefore.After(cert.Leaf.NotBefore) {
+			old = append(old, other.Hash())
+		}
+	}
+	i.cache.Remove(old)
+	i.s.serve(name, newest(i.cache.AllMatchingCertificates(name)))
+	return true
+}
+
+// newest gives the certificate that was issued last, nil of none.
+func newest(all []certmagic.Certificate) *tls.Certificate {
+	if len(all) == 0 {
+		return nil
+	}
+	cert := slices.MaxFunc(all, func(a, b certmagic.Certificate) int { return a.Leaf.NotBefore.Compare(b.Leaf.NotBefore) }).Certificate
+	return &cert
+}
+
+// start begins to ask the authorities for what is missing.
+func (i *issuance) start() {
+	i.done.Go(i.follow)
+	for _, name := range i.names {
+		i.done.Go(func() { i.keep(name) })
+	}
+}
+
+// close ends all work. What was under way is left to the next start.
+func (i *issuance) close() {
+	i.cancel()
+	i.done.Wait()
+	i.cache.Stop()
+}
+
+// follow takes new certificates into service.
+func (i *issuance) follow() {
+	for {
+		select {
+		case <-i.ctx.Done():
+			return
+		case name := <-i.fresh:
+			if i.load(name) {
+				i.s.reloads.Inc()
+			}
+		}
+	}
+}
+
+// keep asks for the first certificate of a name until there is one; its
+// renewals are certmagic's.
+func (i *issuance) keep(name string) {
+	for !i.served(name) {
+		i.mu.Lock()
+		wait := i.history.wait(name, i.s.cfg.Now())
+		i.mu.Unlock()
+		if !sleep(i.ctx, wait) {
+			return
+		}
+		if i.attempt(name, func(ctx context.Context) error { return i.magic.ObtainCertAsync(ctx, name) }) == nil {
+			i.load(name)
+		}
+	}
+}
+
+// attempt asks every authority once. certmagic would go on asking by itself,
+// forgetting at a restart that it did, so it is stopped when it failed.
+func (i *issuance) attempt(name string, ask func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(i.ctx)
+	defer cancel()
+	i.mu.Lock()
+	i.stop[name] = cancel
+	i.mu.Unlock()
+	return ask(ctx)
+}
+
+func (i *issuance) served(name string) bool { return len(i.cache.AllMatchingCertificates(name)) > 0 }
+
+// sleep is false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// event hears what certmagic did. It is called within its work, so it only
+// notes.
+func (i *issuance) event(_ context.Context, what string, data map[string]any) error {
+	name, _ := data["identifier"].(string)
+	switch what {
+	case "cert_failed":
+		err, _ := data["error"].(error)
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		i.note(name, err)
+	case "cert_obtained":
+		i.note(name, nil)
+		select {
+		case i.fresh <- name:
+		default: // never so many names
+		}
+	}
+	return nil
+}
+
+// note remembers how an attempt ended.
+func (i *issuance) note(name string, err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.history.note(name, err, i.s.cfg.Now())
+	if err != nil {
+		if stop := i.stop[name]; stop != nil {
+			stop()
+		}
+		i.s.failures.Inc()
+		i.log.Error("no certificate", "name", name, "error", err, "next", i.history.Names[name].Next)
+	} else {
+		i.log.Info("certificate issued", "name", name)
+	}
+	if err := i.history.write(i.s.historyPath()); err != nil {
+		i.log.Error("the history of issuance is not kept", "error", err)
+	}
+}
+
+// challenge gives the certificate that proves a name to an authority
+// (RFC 8737 section 3).
+func (i *issuance) challenge(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return i.magic.GetCertificate(hello)
+}
+
+// isChallenge tells the handshake of an authority from others.
+func isChallenge(hello *tls.ClientHelloInfo) bool {
+	return len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmez.ACMETLS1Protocol
+}
+
+// ChallengeProtocol is the application protocol of tls-alpn-01; a listener
+// that is to meet it must agree to it, and has nothing more to do.
+const ChallengeProtocol = acmez.ACMETLS1Protocol
+
+// HTTPChallenge answers http-01 (RFC 8555 section 8.3) and leaves all else to
+// next. In other modes it is next.
+func (s *Source) HTTPChallenge(next http.Handler) http.Handler {
+	if s.issue == nil {
+		return next
+	}
+	for _, issuer := range slices.Backward(s.issue.issuers) {
+		next = issuer.HTTPChallengeHandler(next)
+	}
+	return next
+}
