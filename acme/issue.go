@@ -162,6 +162,15 @@ func (i *issuance) template(want *Issuance, a Authority, logger zapLog) certmagi
 		PreferredChains:           certmagic.ChainPreference{Smallest: &smallest},
 		HTTPProxy:                 http.ProxyFromEnvironment,
 		Logger:                    logger,
+		// An account without a contact is found again under the name "default",
+		// which certmagic then takes for the contact.
+		NewAccountFunc: func(_ context.Context, _ *certmagic.ACMEIssuer, account acme.Account) (acme.Account, error) {
+			account.Contact = nil
+			if want.Email != "" {
+				account.Contact = []string{"mailto:" + want.Email}
+			}
+			return account, nil
+		},
 	}
 	if a.EABKeyID != "" {
 		t.ExternalAccount = &acme.EAB{KeyID: a.EABKeyID, MACKey: a.EABKey}
@@ -212,9 +221,7 @@ func newest(all []certmagic.Certificate) *tls.Certificate {
 // start begins to ask the authorities for what is missing.
 func (i *issuance) start() {
 	i.done.Go(i.follow)
-	for _, name := range i.names {
-		i.done.Go(func() { i.keep(name) })
-	}
+	i.done.Go(i.keep)
 }
 
 // close ends all work. What was under way is left to the next start.
@@ -238,20 +245,34 @@ func (i *issuance) follow() {
 	}
 }
 
-// keep asks for the first certificate of a name until there is one; its
-// renewals are certmagic's.
-func (i *issuance) keep(name string) {
-	for !i.served(name) {
-		i.mu.Lock()
-		wait := i.history.wait(name, i.s.cfg.Now())
-		i.mu.Unlock()
-		if !sleep(i.ctx, wait) {
+// keep asks for the first certificates until there are all, one after the
+// other: they share an account, which the first one makes. Renewals are
+// certmagic's.
+func (i *issuance) keep() {
+	for {
+		name, wait, some := i.nextMissing()
+		if !some || !sleep(i.ctx, wait) {
 			return
 		}
 		if i.attempt(name, func(ctx context.Context) error { return i.magic.ObtainCertAsync(ctx, name) }) == nil {
 			i.load(name)
 		}
 	}
+}
+
+// nextMissing gives the name without certificate that may be asked for first.
+func (i *issuance) nextMissing() (name string, wait time.Duration, some bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, n := range i.names {
+		if i.served(n) {
+			continue
+		}
+		if w := i.history.wait(n, i.s.cfg.Now()); !some || w < wait {
+			name, wait, some = n, w, true
+		}
+	}
+	return name, wait, some
 }
 
 // attempt asks every authority once. certmagic would go on asking by itself,

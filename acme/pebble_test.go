@@ -145,12 +145,16 @@ type resolver struct {
 func newResolver(t *testing.T) *resolver {
 	t.Helper()
 	r := &resolver{txt: map[string][]string{}, key: base64.StdEncoding.EncodeToString([]byte("a secret of thirty-two octets!!!"))}
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	var udp net.PacketConn
+	for tries := 0; err == nil && tries < 20; tries++ {
+		r.addr = tcp.Addr().String()
+		if udp, err = net.ListenPacket("udp", r.addr); err == nil {
+			break
+		}
+		tcp.Close() // its number is taken for UDP
+		tcp, err = net.Listen("tcp", "127.0.0.1:0")
 	}
-	r.addr = udp.LocalAddr().String()
-	tcp, err := net.Listen("tcp", r.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
