@@ -21,12 +21,12 @@ var proofs = map[string]string{
 	"ENABLE":     "C: z ENABLE X\nS: * ENABLED\nS: z OK Enable completed\n",
 	"NAMESPACE":  "C: z NAMESPACE\nS~ \\* NAMESPACE .*\nS: z OK Namespace completed\n",
 	"CHILDREN":   "C: z LIST \"\" INBOX\nS: * LIST (\\HasNoChildren) \".\" INBOX\nS: z OK List completed\n",
-	"SPECIAL-USE": "C: z CREATE Sent\nS: z OK Create completed\nC: y LIST \"\" Sent\nS: * LIST (\\HasNoChildren \\Sent) \".\" Sent\n" +
+	"SPECIAL-USE": "C: z CREATE Sent\nS~ z OK .*\nC: y LIST \"\" Sent\nS: * LIST (\\HasNoChildren \\Sent) \".\" Sent\n" +
 		"S: y OK List completed\n",
 	"UNSELECT": "C: z SELECT INBOX\nS* z OK .*\nC: y UNSELECT\nS: y OK Unselect completed\n",
 	"UIDPLUS": "C: z SELECT INBOX\nS* z OK .*\nC: y UID COPY 1 INBOX\nS: * 2 EXISTS\nS~ y OK \\[COPYUID \\d+ 1 2\\] .*\n" +
 		"C: x UID EXPUNGE 1\nS: x OK Expunge completed\n",
-	"MOVE": "C: z CREATE Old\nS: z OK Create completed\nC: y SELECT INBOX\nS* y OK .*\nC: x UID MOVE 1 Old\n" +
+	"MOVE": "C: z CREATE Old\nS~ z OK .*\nC: y SELECT INBOX\nS* y OK .*\nC: x UID MOVE 1 Old\n" +
 		"S~ \\* OK \\[COPYUID \\d+ 1 1\\] .*\nS: * 1 EXPUNGE\nS: x OK Move completed\n",
 	"MULTIAPPEND": "C: z APPEND INBOX {8+}\nC: A: b\nC:\nC:  (\\Seen) {8+}\nC: A: c\nC:\nC:\nS~ z OK \\[APPENDUID \\d+ 2:3\\] .*\n",
 	"ESEARCH":     "C: z SELECT INBOX\nS* z OK .*\nC: y SEARCH RETURN (COUNT) ALL\nS: * ESEARCH (TAG \"y\") COUNT 1\nS: y OK Search completed\n",
@@ -39,9 +39,11 @@ var proofs = map[string]string{
 	"QUOTA=RES-STORAGE": "C: z STATUS INBOX (DELETED DELETED-STORAGE)\nS: * STATUS INBOX (DELETED 0 DELETED-STORAGE 0)\nS: z OK Status completed\n",
 	"BINARY":            "C: z SELECT INBOX\nS* z OK .*\nC: y FETCH 1 BINARY.SIZE[2]\nS: * 1 FETCH (BINARY.SIZE[2] 6)\nS: y OK Fetch completed\n",
 	"SAVEDATE":          "C: z SELECT INBOX\nS* z OK .*\nC: y FETCH 1 SAVEDATE\nS~ \\* 1 FETCH \\(SAVEDATE \"\\d\\d-[A-Z][a-z][a-z]-20\\d\\d .* \\+0000\"\\)\nS: y OK Fetch completed\n",
-	"LIST-EXTENDED":     "C: z LIST (SUBSCRIBED) \"\" (INBOX x) RETURN (CHILDREN)\nS: z OK List completed\n",
-	"LIST-STATUS":       "C: z LIST \"\" % RETURN (STATUS (MESSAGES))\nS: * LIST (\\HasNoChildren) \".\" INBOX\nS: * STATUS INBOX (MESSAGES 1)\nS: z OK List completed\n",
-	"STATUS=SIZE":       "C: z STATUS INBOX (SIZE)\nS~ \\* STATUS INBOX \\(SIZE [1-9]\\d+\\)\nS: z OK Status completed\n",
+	"OBJECTID": "C: z CAPABILITY\nS* z OK .*\nC: y SELECT INBOX\nS* \\* OK \\[MAILBOXID \\((?P<id>F[0-9a-f]{32})\\)\\] .*\nS* y OK .*\n" +
+		"C: x STATUS INBOX (MAILBOXID)\nS: * STATUS INBOX (MAILBOXID (${id}))\nS: x OK Status completed\n",
+	"LIST-EXTENDED": "C: z LIST (SUBSCRIBED) \"\" (INBOX x) RETURN (CHILDREN)\nS: z OK List completed\n",
+	"LIST-STATUS":   "C: z LIST \"\" % RETURN (STATUS (MESSAGES))\nS: * LIST (\\HasNoChildren) \".\" INBOX\nS: * STATUS INBOX (MESSAGES 1)\nS: z OK List completed\n",
+	"STATUS=SIZE":   "C: z STATUS INBOX (SIZE)\nS~ \\* STATUS INBOX \\(SIZE [1-9]\\d+\\)\nS: z OK Status completed\n",
 	"APPENDLIMIT": "C: z CAPABILITY\nS~ \\* CAPABILITY .* APPENDLIMIT=31457280( .*)?\nS* z OK .*\nC: y STATUS INBOX (APPENDLIMIT)\n" +
 		"S: * STATUS INBOX (APPENDLIMIT 31457280)\nS: y OK Status completed\nC: x APPEND INBOX {31457281}\nS~ x NO \\[TOOBIG\\] .*\n",
 

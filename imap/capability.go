@@ -45,6 +45,7 @@ func capabilities() []capability {
 		{"MULTIAPPEND", afterLogin},
 		{"BINARY", afterLogin},
 		{"SAVEDATE", afterLogin},
+		{"OBJECTID", afterLogin},
 		{"ESEARCH", afterLogin},
 		{"SEARCHRES", afterLogin},
 		{"CONDSTORE", afterLogin},

@@ -46,7 +46,9 @@ func newFakeStore() *fakeStore { return &fakeStore{accounts: map[string]*fakeAcc
 func (f *fakeStore) newBox(name string) *fakeBox {
 	f.validity++
 	return &fakeBox{
-		view:    &storage.View{Name: name, UIDValidity: storage.UIDValidity(f.validity), UIDNext: 1, HighestModSeq: 1},
+		view: &storage.View{
+			Name: name, ID: storage.MailboxID{15: byte(f.validity)}, UIDValidity: storage.UIDValidity(f.validity), UIDNext: 1, HighestModSeq: 1,
+		},
 		content: map[storage.UID]string{}, bells: map[*storage.Bell]storage.Bell{},
 	}
 }
@@ -254,7 +256,12 @@ func (f *fakeStore) do(op storage.Op) (o storage.Outcome, touched []*fakeBox) {
 		}
 		return storage.Outcome{Err: err}, nil
 	}
-	return storage.Outcome{Err: f.mailboxOp(op)}, nil
+	o = storage.Outcome{Err: f.mailboxOp(op)}
+	if op, ok := op.(storage.CreateMailbox); ok && o.Err == nil {
+		_, b, _ := f.box(op.Account, op.Name)
+		o.Mailbox = b.view.ID
+	}
+	return o, nil
 }
 
 func (f *fakeStore) copy(op storage.Copy, move bool) (o storage.Outcome, touched []*fakeBox) {
@@ -329,16 +336,25 @@ func (f *fakeStore) Mailboxes(_ context.Context, a storage.Account) ([]storage.M
 	if err != nil {
 		return nil, err
 	}
-	infos := []storage.MailboxInfo{{Name: storage.InboxName, Subscribed: acc.subs[storage.InboxName]}}
+	infos := []storage.MailboxInfo{{Name: storage.InboxName, ID: acc.boxes[storage.InboxName].view.ID, Subscribed: acc.subs[storage.InboxName]}}
 	var names []string
 	for name := range acc.boxes {
 		if name != storage.InboxName {
 			names = append(names, name)
 		}
 	}
+	for name, subscribed := range acc.subs {
+		if subscribed && acc.boxes[name] == nil {
+			names = append(names, name)
+		}
+	}
 	slices.Sort(names)
 	for _, name := range names {
-		infos = append(infos, storage.MailboxInfo{Name: name, Subscribed: acc.subs[name]})
+		if acc.boxes[name] == nil {
+			infos = append(infos, storage.MailboxInfo{Name: name, Subscribed: true})
+			continue
+		}
+		infos = append(infos, storage.MailboxInfo{Name: name, ID: acc.boxes[name].view.ID, Subscribed: acc.subs[name]})
 	}
 	return infos, f.fail
 }

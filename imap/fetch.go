@@ -2,6 +2,7 @@ package imap
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 
 	"barid/imap/wire"
@@ -67,6 +68,9 @@ func (s *session) fetchBy(c *wire.Command, byUID bool) (string, error) {
 	}
 	return "OK Fetch completed", nil
 }
+
+// emailID writes the ID of a message as RFC 8474 section 5.1 wants it.
+func emailID(id uint64) string { return fmt.Sprintf("M%016x", id) }
 
 // fetchAnswer is the answer to one FETCH under way.
 type fetchAnswer struct {
@@ -231,6 +235,12 @@ func (a *fetchAnswer) item(out *wire.Writer, i wire.FetchItem, m storage.Message
 	case wire.ItemSaveDate:
 		out.Raw("SAVEDATE ")
 		out.Date(m.Saved.Time().UTC())
+	case wire.ItemEmailID:
+		out.Raw("EMAILID (")
+		out.Raw(emailID(m.ID))
+		out.Raw(")")
+	case wire.ItemThreadID: // nobody here looks which messages belong together
+		out.Raw("THREADID NIL")
 	case wire.ItemSize:
 		out.Raw("RFC822.SIZE ")
 		out.Number(uint64(m.Size))

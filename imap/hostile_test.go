@@ -261,3 +261,22 @@ S: * VANISHED (EARLIER) 2
 S: f OK Fetch completed
 `)
 }
+
+// Patterns and names whose comparison costs more than a listing is worth are
+// not compared.
+func TestPatternsCostNoMoreThanTheirBound(t *testing.T) {
+	l := newLab(t)
+	p := alice(t, l)
+	var names strings.Builder
+	for i := range 400 {
+		fmt.Fprintf(&names, "C: s SUBSCRIBE %s.%d\nS* s OK .*\n", strings.Repeat("a.", 100)+"b", i)
+	}
+	p.Play(t, names.String())
+	pattern := strings.Repeat("*a", 100) + "*x"
+	patterns := strings.Repeat(pattern+" ", 49) + pattern
+	began := time.Now()
+	p.Play(t, "C: b LIST (SUBSCRIBED) \"\" ("+patterns+")\nS~ b NO \\[LIMIT\\] .*\nC: c LIST \"\" *\nS* c OK .*\n")
+	if d := time.Since(began); d > 2*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}

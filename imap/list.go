@@ -10,6 +10,10 @@ import (
 	"barid/storage"
 )
 
+// matchCost bounds what the patterns of one LIST may cost, in octets of names
+// times octets of patterns.
+const matchCost = 64 << 20
+
 // list answers LIST with its extensions (RFC 5258, RFC 5819, RFC 6154).
 func (s *session) list(c *wire.Command) (string, error) {
 	l := c.ListCommand()
@@ -34,41 +38,7 @@ func (s *session) lsub(c *wire.Command) (string, error) {
 	if err := c.End(); err != nil {
 		return noReply, err
 	}
-	if err := s.listLines("LSUB", l); err != nil {
-		return noReply, err
-	}
-	return "OK Lsub completed", s.levelsAbove(l)
-}
-
-// levelsAbove tells of the levels that a pattern reaches when it ends above a
-// mailbox that is subscribed to (RFC 3501 section 6.3.9): without them, who
-// goes down level by level with "%" never gets there.
-func (s *session) levelsAbove(l wire.List) error {
-	pattern, _ := squeeze(l.Reference+l.Patterns[0], len(l.Reference)+len(l.Patterns[0]))
-	if !strings.Contains(pattern, "%") {
-		return nil
-	}
-	boxes, err := s.sv.cfg.Store.Mailboxes(s.ctx, s.account)
-	if err != nil {
-		return fault(err)
-	}
-	told := map[string]bool{}
-	for _, b := range boxes {
-		told[b.Name] = b.Subscribed // by the lines before, where it fits
-	}
-	for _, b := range boxes {
-		if !b.Subscribed || matches(pattern, b.Name) {
-			continue
-		}
-		for name := b.Name; strings.Contains(name, delimiter); {
-			name = name[:strings.LastIndex(name, delimiter)]
-			if !told[name] && matches(pattern, name) {
-				told[name] = true
-				s.listLine("LSUB", []imap.MailboxAttr{imap.MailboxAttrNoSelect, imap.MailboxAttrHasChildren}, name, "")
-			}
-		}
-	}
-	return nil
+	return "OK Lsub completed", s.listLines("LSUB", l)
 }
 
 func (s *session) listLines(word string, l wire.List) error {
@@ -80,26 +50,19 @@ func (s *session) listLines(word string, l wire.List) error {
 	if err != nil {
 		return fault(err)
 	}
-	for i, b := range boxes {
-		if !slices.ContainsFunc(l.Patterns, func(p string) bool { return matches(l.Reference+p, b.Name) }) {
+	names, ok := namesFor(boxes, l)
+	if !ok {
+		return refusal("[LIMIT] This asks for too much at once")
+	}
+	for i := range names {
+		n := &names[i]
+		attrs, extra, told := n.line(word, l)
+		if !told {
 			continue
 		}
-		attrs := attributes(boxes, i)
-		chosen := (!l.Subscribed || b.Subscribed) && (!l.SpecialUse || specialUse[b.Name] != "")
-		below := l.Recursive && subscribedBelow(boxes, b.Name)
-		if !chosen && !below {
-			continue
-		}
-		if word == "LIST" && b.Subscribed && (l.Subscribed || l.ReturnSubscribed) {
-			attrs = append(attrs, imap.MailboxAttrSubscribed)
-		}
-		extra := ""
-		if below {
-			extra = ` ("CHILDINFO" ("SUBSCRIBED"))`
-		}
-		s.listLine(word, attrs, b.Name, extra)
-		if len(l.Status) > 0 {
-			if err := s.statusLine(b.Name, l.Status); err != nil {
+		s.listLine(word, attrs, n.Name, extra)
+		if len(l.Status) > 0 && n.exists() {
+			if err := s.statusLine(n.Name, l.Status); err != nil {
 				return err
 			}
 		}
@@ -107,11 +70,138 @@ func (s *session) listLines(word string, l wire.List) error {
 	return nil
 }
 
-// subscribedBelow tells whether mailboxes below a name are subscribed to.
-func subscribedBelow(boxes []storage.MailboxInfo, name string) bool {
-	return slices.ContainsFunc(boxes, func(b storage.MailboxInfo) bool {
-		return b.Subscribed && strings.HasPrefix(b.Name, name+delimiter)
-	})
+// listed is a name that LIST may tell of: of a mailbox, of a subscription
+// whose mailbox is gone, or of a level above one of those.
+type listed struct {
+	storage.MailboxInfo
+	matches bool // one of the patterns
+	chosen  bool // meets the selection options
+	parent  bool // of a mailbox
+	// hides: something below is chosen and fits no pattern, so that who goes
+	// down level by level comes to it only through this name.
+	hides bool
+}
+
+func (n *listed) exists() bool { return n.ID != storage.MailboxID{} }
+
+// namesFor gives all names there are, and what l asks of each. It is false
+// when to find out would cost too much.
+func namesFor(boxes []storage.MailboxInfo, l wire.List) ([]listed, bool) {
+	at := make(map[string]*listed, 2*len(boxes))
+	names := make([]string, 0, 2*len(boxes))
+	for _, b := range boxes {
+		at[b.Name] = &listed{MailboxInfo: b}
+		names = append(names, b.Name)
+	}
+	for _, b := range boxes {
+		for name := range above(b.Name) {
+			n := at[name]
+			if n == nil {
+				n = &listed{MailboxInfo: storage.MailboxInfo{Name: name}}
+				at[name] = n
+				names = append(names, name)
+			}
+			n.parent = n.parent || b.ID != storage.MailboxID{}
+		}
+	}
+	left := matchCost
+	for _, n := range at {
+		for _, p := range l.Patterns {
+			if left -= len(n.Name) * min(len(l.Reference)+len(p), 2*len(n.Name)+1); left < 0 {
+				return nil, false
+			}
+			if matches(l.Reference+p, n.Name) {
+				n.matches = true
+				break
+			}
+		}
+		n.chosen = (n.exists() || n.Subscribed && l.Subscribed) &&
+			(!l.Subscribed || n.Subscribed) && (!l.SpecialUse || n.exists() && specialUse[n.Name] != "")
+	}
+	for _, n := range at {
+		if !n.chosen || n.matches {
+			continue
+		}
+		for name := range above(n.Name) {
+			at[name].hides = true
+		}
+	}
+	slices.SortFunc(names, compareNames)
+	list := make([]listed, len(names))
+	for i, name := range names {
+		list[i] = *at[name]
+	}
+	return list, true
+}
+
+// above gives the levels above a name, the nearest first.
+func above(name string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for i := strings.LastIndex(name, delimiter); i > 0; i = strings.LastIndex(name[:i], delimiter) {
+			if !yield(name[:i]) {
+				return
+			}
+		}
+	}
+}
+
+// compareNames puts INBOX first and the rest by name.
+func compareNames(x, y string) int {
+	if x == y {
+		return 0
+	}
+	if x == storage.InboxName {
+		return -1
+	}
+	if y == storage.InboxName {
+		return 1
+	}
+	return strings.Compare(x, y)
+}
+
+// line gives what a line says of a name, and whether there is one.
+func (n *listed) line(word string, l wire.List) (attrs []imap.MailboxAttr, extra string, told bool) {
+	// Without selection options, and in LSUB, a level that is nothing itself is
+	// told of when the pattern ends there (RFC 3501 sections 6.3.8 and 6.3.9);
+	// with them it is the client's choice (RFC 5258 section 3.1).
+	level := n.hides && !n.chosen && (l.Recursive || word == "LSUB" || !l.Subscribed && !l.SpecialUse)
+	if !n.matches || !n.chosen && !level {
+		return nil, "", false
+	}
+	switch {
+	case word == "LSUB" && level, !n.exists() && !n.chosen && !l.Extended:
+		attrs = append(attrs, imap.MailboxAttrNoSelect)
+	case !n.exists():
+		attrs = append(attrs, imap.MailboxAttrNonExistent)
+	}
+	switch {
+	case n.parent, level && word == "LSUB":
+		attrs = append(attrs, imap.MailboxAttrHasChildren)
+	case n.exists():
+		attrs = append(attrs, imap.MailboxAttrHasNoChildren)
+	}
+	if use, ok := specialUse[n.Name]; ok && n.exists() {
+		attrs = append(attrs, use)
+	}
+	if word == "LIST" && n.Subscribed && (l.Subscribed || l.ReturnSubscribed) {
+		attrs = append(attrs, imap.MailboxAttrSubscribed)
+	}
+	if n.hides && l.Recursive {
+		extra = ` ("CHILDINFO" (` + selection(l) + `))`
+	}
+	return attrs, extra, true
+}
+
+// selection names the options that something below a name meets.
+func selection(l wire.List) string {
+	var words []string
+	if l.Subscribed {
+		words = append(words, `"SUBSCRIBED"`)
+	}
+	if l.SpecialUse {
+		words = append(words, `"SPECIAL-USE"`)
+	}
+	return strings.Join(words, " ")
 }
 
 func (s *session) listLine(word string, attrs []imap.MailboxAttr, name, extra string) {
@@ -134,22 +224,6 @@ func (s *session) listLine(word string, attrs []imap.MailboxAttr, name, extra st
 var specialUse = map[string]imap.MailboxAttr{
 	"Drafts": imap.MailboxAttrDrafts, "Junk": imap.MailboxAttrJunk, "Trash": imap.MailboxAttrTrash,
 	"Sent": imap.MailboxAttrSent, "Sent Messages": imap.MailboxAttrSent,
-}
-
-// attributes gives those of the i-th mailbox: whether there are others below
-// it (RFC 3348) and what its name says it is for (RFC 6154).
-func attributes(boxes []storage.MailboxInfo, i int) []imap.MailboxAttr {
-	attrs := []imap.MailboxAttr{imap.MailboxAttrHasNoChildren}
-	for _, b := range boxes {
-		if strings.HasPrefix(b.Name, boxes[i].Name+delimiter) {
-			attrs[0] = imap.MailboxAttrHasChildren
-			break
-		}
-	}
-	if use, ok := specialUse[boxes[i].Name]; ok {
-		attrs = append(attrs, use)
-	}
-	return attrs
 }
 
 // matches tells whether name fits a pattern of LIST: "*" is anything, "%"

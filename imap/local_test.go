@@ -98,7 +98,7 @@ C: i UID FETCH 1:* (UID)
 S: * 1 FETCH (UID 3)
 S: i OK Fetch completed
 C: j CREATE DeltaChat
-S: j OK Create completed
+S~ j OK .*
 C: k UID MOVE 3 DeltaChat
 S~ \* OK \[COPYUID \d+ 3 1\] .*
 S: * 1 EXPUNGE

@@ -125,6 +125,11 @@ func (s *session) selectAs(c *wire.Command, readOnly bool) (string, error) {
 	out.Raw("] UIDs valid\r\n* OK [UIDNEXT ")
 	out.Number(uint64(v.UIDNext))
 	out.Raw("] Predicted next UID\r\n")
+	if s.asked || s.sv.saysObjectID { // nobody else can know that there is such a thing
+		out.Raw("* OK [MAILBOXID (")
+		out.Raw(objectID(v.ID))
+		out.Raw(")] Mailbox ID\r\n")
+	}
 	s.highestLine(v.HighestModSeq)
 	if err := s.resync(params.QResync); err != nil {
 		return noReply, err

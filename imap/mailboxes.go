@@ -35,6 +35,9 @@ func (s *session) mayName(n int) error {
 func (s *session) below(name string) (n int, err error) {
 	boxes, err := s.sv.cfg.Store.Mailboxes(s.ctx, s.account)
 	for _, b := range boxes {
+		if b.ID == (storage.MailboxID{}) {
+			continue // only subscribed to
+		}
 		if b.Name == name || strings.HasPrefix(b.Name, name+delimiter) {
 			n++
 		}
@@ -77,8 +80,11 @@ func (s *session) create(c *wire.Command) (string, error) {
 	if err := s.mayName(1 + strings.Count(name, delimiter)); err != nil { // each level may be new
 		return noReply, err
 	}
-	_, err := s.commit(storage.CreateMailbox{Account: s.account, Name: name})
-	return "OK Create completed", bounded(err)
+	o, err := s.commit(storage.CreateMailbox{Account: s.account, Name: name})
+	if err != nil {
+		return noReply, bounded(err)
+	}
+	return "OK [MAILBOXID (" + objectID(o.Mailbox) + ")] Create completed", nil
 }
 
 // bounded is for commands that add names to an account, which has room for so

@@ -288,6 +288,10 @@ func (q *query) holds(k *wire.SearchKey, i int, m storage.Message, text *searchT
 		return verdictOf(wireModSeq(m.ModSeq) >= k.Number)
 	case wire.SearchSaved:
 		return verdictOf(q.saved.Has(uint32(m.UID)))
+	case wire.SearchEmailID:
+		return verdictOf(k.Text == emailID(m.ID))
+	case wire.SearchThreadID: // no message belongs to a thread
+		return no
 	case wire.SearchNot:
 		return -q.holds(&k.Sub[0], i, m, text)
 	case wire.SearchOr:

@@ -68,6 +68,8 @@ type Server struct {
 	commands map[string]*command
 	judge    func(storage.Account) judge // of what APPEND saves
 	afterLog string                      // capabilities in the answer to LOGIN
+	// saysObjectID: OBJECTID is one of them.
+	saysObjectID bool
 
 	readers     sync.Pool    // of *wire.Reader
 	writers     sync.Pool    // of *wire.Writer
@@ -103,6 +105,7 @@ func New(cfg Config) *Server {
 	}
 	sv := &Server{cfg: cfg, log: cfg.Logger.With("part", "imap"), commands: commandTable(), judge: byRule}
 	sv.afterLog = sv.loginCapabilities(cfg.LoginCapabilities)
+	sv.saysObjectID = slices.Contains(strings.Fields(sv.afterLog), "OBJECTID")
 	sv.readers.New = func() any { return new(wire.Reader) }
 	sv.compressors.New = newCompressor
 	sv.writers.New = func() any { return new(wire.Writer) }

@@ -25,6 +25,12 @@ var statusItems = map[string]func(*storage.View) uint64{
 // appendLimit is the item of RFC 7889, the same for every mailbox.
 const appendLimit = "APPENDLIMIT"
 
+// mailboxID is the item of RFC 8474, the one whose value is no number.
+const mailboxID = "MAILBOXID"
+
+// objectID writes the ID of a mailbox as RFC 8474 section 4 wants it.
+func objectID(id storage.MailboxID) string { return "F" + id.String() }
+
 // count gives the number of messages whose flags of mask are as they should.
 func count(v *storage.View, mask, should storage.Flags) (n uint64) {
 	for _, m := range v.Messages {
@@ -47,7 +53,7 @@ func octets(v *storage.View, flags storage.Flags) (n uint64) {
 
 func (s *session) knownStatus(items []string) bool {
 	for _, item := range items {
-		if statusItems[item] == nil && item != appendLimit {
+		if statusItems[item] == nil && item != appendLimit && item != mailboxID {
 			return false
 		}
 	}
@@ -110,11 +116,16 @@ func (s *session) writeStatus(name string, items []string, v *storage.View) {
 		}
 		out.Raw(item)
 		out.Raw(" ")
-		if item == appendLimit {
+		switch item {
+		case appendLimit:
 			out.Number(uint64(s.sv.cfg.MaxMessageSize))
-			continue
+		case mailboxID:
+			out.Raw("(")
+			out.Raw(objectID(v.ID))
+			out.Raw(")")
+		default:
+			out.Number(statusItems[item](v))
 		}
-		out.Number(statusItems[item](v))
 	}
 	out.Raw(")\r\n")
 }

@@ -131,7 +131,8 @@ type DeleteMailbox struct {
 
 // RenameMailbox renames a mailbox and those below it; its UIDValidity changes,
 // its MailboxID does not. Renaming INBOX moves its messages into a mailbox of
-// another MailboxID and leaves it empty (RFC 9051 section 6.3.6). Fails with ErrNoMailbox, ErrMailboxExists or ErrMailboxName.
+// another MailboxID and leaves it empty (RFC 9051 section 6.3.6). Fails with
+// ErrNoMailbox, ErrMailboxExists or ErrMailboxName.
 type RenameMailbox struct {
 	Account  Account
 	From, To string

@@ -24,6 +24,8 @@ const (
 	ItemSize          // RFC822.SIZE
 	ItemModSeq        // RFC 7162
 	ItemSaveDate      // RFC 8514
+	ItemEmailID       // RFC 8474
+	ItemThreadID      // likewise
 	ItemEnvelope      //
 	ItemBody          // BODY: the structure without extensions
 	ItemBodyStructure //
@@ -54,7 +56,7 @@ type Fetch struct {
 
 var simpleItems = map[string]Item{
 	"UID": ItemUID, "FLAGS": ItemFlags, "INTERNALDATE": ItemInternalDate, "RFC822.SIZE": ItemSize,
-	"MODSEQ": ItemModSeq, "SAVEDATE": ItemSaveDate, "ENVELOPE": ItemEnvelope, "BODYSTRUCTURE": ItemBodyStructure,
+	"MODSEQ": ItemModSeq, "SAVEDATE": ItemSaveDate, "EMAILID": ItemEmailID, "THREADID": ItemThreadID, "ENVELOPE": ItemEnvelope, "BODYSTRUCTURE": ItemBodyStructure,
 }
 
 var macros = map[string][]Item{

@@ -29,7 +29,7 @@ func (c *Command) ListCommand() List {
 	if c.Next('(') {
 		l.Extended = true
 		c.List(func() { l.selection(c) })
-		if l.Recursive && !l.Subscribed {
+		if l.Recursive && !l.Subscribed && !l.SpecialUse {
 			c.fail("RECURSIVEMATCH needs another option")
 		}
 		c.SP()

@@ -33,14 +33,16 @@ const (
 	SearchSavedSince
 	SearchLarger // Number
 	SearchSmaller
-	SearchModSeq // Number
-	SearchSaved  // the result of the last search that was saved
-	SearchHeader // Field and Text, which may be empty
-	SearchBody   // Text
-	SearchText   // Text
-	SearchNot    // Sub[0]
-	SearchOr     // one of Sub
-	SearchAnd    // all of Sub
+	SearchModSeq   // Number
+	SearchSaved    // the result of the last search that was saved
+	SearchEmailID  // Text (RFC 8474), case counts
+	SearchThreadID // likewise
+	SearchHeader   // Field and Text, which may be empty
+	SearchBody     // Text
+	SearchText     // Text
+	SearchNot      // Sub[0]
+	SearchOr       // one of Sub
+	SearchAnd      // all of Sub
 )
 
 // SearchKey is one search key, RFC 9051 section 6.4.4.
@@ -272,6 +274,13 @@ func (s *searcher) argumentKey(word string, depth int) SearchKey {
 		return SearchKey{Op: SearchBody, Text: s.text()}
 	case "TEXT":
 		return SearchKey{Op: SearchText, Text: s.text()}
+	case "EMAILID", "THREADID":
+		s.SP()
+		k := SearchKey{Op: SearchEmailID, Text: s.Atom()}
+		if word == "THREADID" {
+			k.Op = SearchThreadID
+		}
+		return k
 	case "NOT":
 		s.SP()
 		return not(s.key(depth + 1))
