@@ -102,7 +102,7 @@ func (s *Store) writeHash(a *account, name string) error {
 	}
 	f.mtime, f.size, f.wants, f.newborn = info.ModTime(), info.Size(), false, false
 	if f.login.IsZero() {
-		f.login = day(s.cfg.Now())
+		f.login = day(s.clock.now())
 	}
 	return nil
 }

@@ -25,7 +25,8 @@ type commit struct {
 	accounts map[smtp.Address]*account
 	off      map[*account]bool // disabled: nothing is delivered
 	builders map[*account]*builder
-	messages uint32 // put into mailboxes so far
+	messages uint32   // put into mailboxes so far
+	trimmed  capacity // what left for want of quota
 }
 
 // Commit implements storage.Store.
@@ -51,6 +52,7 @@ func (s *Store) Commit(ctx context.Context, b storage.Batch) (storage.Result, er
 	if err != nil {
 		return storage.Result{}, fmt.Errorf("commit: %w", err)
 	}
+	c.countTrimmed()
 	return storage.Result{Per: per}, nil
 }
 

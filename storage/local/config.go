@@ -57,6 +57,9 @@ type Config struct {
 	Logger    *slog.Logger      // nil is silence
 	Metrics   *metrics.Registry // nil is fine
 	Now       func() time.Time  // nil is time.Now
+	// Elapsed is a clock that nobody sets: the time since some moment. Nil is
+	// the system's monotonic clock, or that of Now when that is given.
+	Elapsed func() time.Duration
 }
 
 // Policy says which accounts may be born. Accounts that exist are served
@@ -100,6 +103,14 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Elapsed == nil {
+		now := c.Now
+		if now == nil {
+			now = time.Now
+		}
+		start := now()
+		c.Elapsed = func() time.Duration { return now().Sub(start) }
 	}
 	if c.Now == nil {
 		c.Now = time.Now

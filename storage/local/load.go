@@ -205,6 +205,7 @@ func (l *loading) newBox(name string, dir maildir.Dir, sn *snapshot) (*boxState,
 	bs := &boxState{id: &box{snapped: sn.applied}, seq: sn.applied, items: sn.items, view: storage.View{
 		Name: name, ID: l.ownID(sn.id, name, sn.validity), UIDValidity: sn.validity, UIDNext: sn.next, HighestModSeq: sn.modseq, Messages: sn.messages,
 	}, floor: sn.modseq}
+	bs.setOldest()
 	l.s.raiseValidity(sn.validity)
 	l.st.boxes = append(l.st.boxes, bs)
 	l.st.seq = max(l.st.seq, sn.applied)

@@ -69,7 +69,7 @@ func (s *Store) enter(ctx context.Context, a *account, p storage.Password) (stor
 	if !ok {
 		return storage.Account{}, storage.ErrRefused
 	}
-	if a.pw.loggedIn(s.cfg.Now()) {
+	if a.pw.loggedIn(s.clock.now()) {
 		s.settler.take(a, []job{{kind: jobAccount}})
 	}
 	return storage.Account{Address: a.addr}, nil
@@ -167,7 +167,7 @@ func (s *Store) nextValidity() storage.UIDValidity {
 		if last == math.MaxUint32 {
 			return math.MaxUint32
 		}
-		next := max(last+1, uint32(min(max(s.cfg.Now().Unix(), 1), 1<<32-1)))
+		next := max(last+1, uint32(min(max(s.clock.now().Unix(), 1), 1<<32-1)))
 		if s.validity.CompareAndSwap(last, next) {
 			return storage.UIDValidity(next)
 		}

@@ -86,12 +86,14 @@ func (c *commit) take(b *builder, mailbox string, ch change, given storage.Conte
 		return
 	}
 	ch.content = c.number[given]
+	c.trim(b, c.contents[ch.content].size)
+	bs = b.st.find(bs.view.Name)
 	if out.Err = c.fits(b, bs, 1, c.contents[ch.content].size); out.Err != nil {
 		return
 	}
 	ch.box = bs.view.Name
 	ch.uid, ch.modseq = bs.view.UIDNext, bs.view.HighestModSeq+1
-	ch.saved = c.s.cfg.Now().Unix()
+	ch.saved = c.s.clock.now().Unix()
 	if ch.at = ch.saved; !received.IsZero() {
 		ch.at = received.Unix()
 	}
@@ -101,8 +103,9 @@ func (c *commit) take(b *builder, mailbox string, ch change, given storage.Conte
 
 // fits tells why n messages of so many octets do not fit into a mailbox.
 func (c *commit) fits(b *builder, bs *boxState, n int, octets int64) error {
-	if quota, use := c.s.cfg.Quota, b.st.usage(); quota > 0 &&
-		(use.Octets+octets > quota || use.Messages+int64(n) > max(quota/messageCost, minMessages)) {
+	use := b.st.usage()
+	use.Octets, use.Messages = use.Octets+octets, use.Messages+int64(n)
+	if r, bounded := c.s.capacity(); bounded && !r.holds(use, 100) {
 		return storage.ErrQuota
 	}
 	if len(bs.view.Messages)+n > maxMessages || uint64(bs.view.UIDNext)+uint64(n) > math.MaxUint32 {
@@ -181,7 +184,7 @@ func (c *commit) copy(b *builder, op storage.Copy, move bool, out *storage.Outco
 		return
 	}
 	var list []changed
-	octets, now := int64(0), c.s.cfg.Now().Unix()
+	octets, now := int64(0), c.s.clock.now().Unix()
 	for _, uid := range ascending(op.UIDs) {
 		if at, ok := from.index(uid); ok {
 			m := copied(from, at)

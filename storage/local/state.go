@@ -38,7 +38,8 @@ type boxState struct {
 	gone   []goneUID
 	floor  storage.ModSeq
 	octets int64
-	seq    uint64 // of the last record that changed it, or applied in its snapshot
+	oldest storage.Time // of Message.Saved, while there are messages
+	seq    uint64       // of the last record that changed it, or applied in its snapshot
 }
 
 type goneUID struct {
@@ -243,6 +244,9 @@ func (b *builder) add(bs *boxState, m storage.Message, it *item, from source) {
 	bs.view.Messages = append(bs.view.Messages, m)
 	bs.items = append(bs.items, it)
 	bs.octets += m.Size
+	if len(bs.items) == 1 || m.Saved < bs.oldest {
+		bs.oldest = m.Saved
+	}
 	bs.view.UIDNext = max(bs.view.UIDNext, m.UID+1)
 	bs.view.HighestModSeq = max(bs.view.HighestModSeq, m.ModSeq)
 	b.added = append(b.added, addition{it, bs.view.Name, m, from})
@@ -280,6 +284,7 @@ func (b *builder) expunge(bs *boxState, uids []storage.UID, modseq storage.ModSe
 		b.jobs = append(b.jobs, job{kind: jobUnlink, box: bs.view.Name, msg: m, it: bs.items[i]})
 	}
 	bs.view.Messages, bs.items = keep, items
+	bs.setOldest()
 	bs.view.HighestModSeq = max(bs.view.HighestModSeq, modseq)
 	if len(bs.gone) > maxGone {
 		cut := len(bs.gone) - maxGone/2
@@ -289,6 +294,15 @@ func (b *builder) expunge(bs *boxState, uids []storage.UID, modseq storage.ModSe
 		}
 		bs.floor = bs.gone[cut-1].modseq
 		bs.gone = slices.Clone(bs.gone[cut:])
+	}
+}
+
+// setOldest looks for the oldest message.
+func (bs *boxState) setOldest() {
+	for i := range bs.view.Messages {
+		if saved := bs.view.Messages[i].Saved; i == 0 || saved < bs.oldest {
+			bs.oldest = saved
+		}
 	}
 }
 

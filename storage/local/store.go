@@ -37,10 +37,12 @@ type Store struct {
 	passwords *passwordCache
 	hashing   gate
 	settler   *settler
+	clock     *clock
 
-	created  prometheus.Counter
-	refused  *prometheus.CounterVec     // by reason
-	refusals *ratelimit.Limiter[string] // how often each reason is logged
+	created                        prometheus.Counter
+	trimmedMessages, trimmedOctets prometheus.Counter
+	refused                        *prometheus.CounterVec     // by reason
+	refusals                       *ratelimit.Limiter[string] // how often each reason is logged
 
 	inline   int64         // the largest content in a record
 	validity atomic.Uint32 // the last UIDVALIDITY given out
@@ -85,17 +87,20 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		cfg: cfg, fs: cfg.FS, log: cfg.Logger,
-		passwords: newPasswordCache(rememberedPasswords),
-		inline:    min(inlineMax, cfg.SegmentBytes/32),
-		hashing:   make(gate, cfg.HashLimit),
-		accounts:  map[smtp.Address]*account{},
-		dirty:     map[*account]bool{},
-		sources:   map[*item]bool{},
-		created:   cfg.Metrics.Counter("created_accounts", "Accounts created."),
-		refused:   cfg.Metrics.Counters("rejected_registrations", "Accounts not created because policy forbids.", "reason"),
-		refusals:  ratelimit.New[string](ratelimit.Config{Every: refusalsEvery, Burst: 1, MaxKeys: 1000, Now: cfg.Now}),
+		passwords:       newPasswordCache(rememberedPasswords),
+		inline:          min(inlineMax, cfg.SegmentBytes/32),
+		hashing:         make(gate, cfg.HashLimit),
+		accounts:        map[smtp.Address]*account{},
+		dirty:           map[*account]bool{},
+		sources:         map[*item]bool{},
+		created:         cfg.Metrics.Counter("created_accounts", "Accounts created."),
+		trimmedMessages: cfg.Metrics.Counter("storage_trimmed_messages", "Messages that left because their mailbox got full."),
+		trimmedOctets:   cfg.Metrics.Counter("storage_trimmed_bytes", "Octets of messages that left because their mailbox got full."),
+		refused:         cfg.Metrics.Counters("rejected_registrations", "Accounts not created because policy forbids.", "reason"),
+		refusals:        ratelimit.New[string](ratelimit.Config{Every: refusalsEvery, Burst: 1, MaxKeys: 1000, Now: cfg.Now}),
 	}
 	s.settler = newSettler(s)
+	s.clock = newClock(&s.cfg)
 	if err := s.openDir(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
