@@ -26,6 +26,9 @@ var (
 	ErrEntry = errors.New("bad metadata entry")
 	// ErrQuota: the account's quota does not take the message.
 	ErrQuota = errors.New("quota exceeded")
+	// ErrClock: the clock moved so far that nothing may be judged by age, until
+	// somebody confirms that it is right.
+	ErrClock = errors.New("the clock moved by more than a day")
 	// ErrTooOld: the store no longer knows what changed since then; take a View.
 	ErrTooOld = errors.New("too old to tell the changes")
 	// ErrFull: the disk, or a bound of the store, takes no more for now.

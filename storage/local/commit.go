@@ -52,7 +52,7 @@ func (s *Store) Commit(ctx context.Context, b storage.Batch) (storage.Result, er
 	if err != nil {
 		return storage.Result{}, fmt.Errorf("commit: %w", err)
 	}
-	c.countTrimmed()
+	c.countQuota(per)
 	return storage.Result{Per: per}, nil
 }
 
@@ -141,6 +141,8 @@ func (c *commit) target(op storage.Op) (smtp.Address, bool) {
 	case storage.Move:
 		a = op.Account.Address
 	case storage.SetEntry:
+		a = op.Account.Address
+	case storage.RemoveToken:
 		a = op.Account.Address
 	case storage.CreateMailbox:
 		a = op.Account.Address

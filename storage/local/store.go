@@ -39,10 +39,10 @@ type Store struct {
 	settler   *settler
 	clock     *clock
 
-	created                        prometheus.Counter
-	trimmedMessages, trimmedOctets prometheus.Counter
-	refused                        *prometheus.CounterVec     // by reason
-	refusals                       *ratelimit.Limiter[string] // how often each reason is logged
+	created                                      prometheus.Counter
+	trimmedMessages, trimmedOctets, quotaRefused prometheus.Counter
+	refused                                      *prometheus.CounterVec     // by reason
+	refusals                                     *ratelimit.Limiter[string] // how often each reason is logged
 
 	inline   int64         // the largest content in a record
 	validity atomic.Uint32 // the last UIDVALIDITY given out
@@ -95,6 +95,7 @@ func Open(cfg Config) (*Store, error) {
 		sources:         map[*item]bool{},
 		created:         cfg.Metrics.Counter("created_accounts", "Accounts created."),
 		trimmedMessages: cfg.Metrics.Counter("storage_trimmed_messages", "Messages that left because their mailbox got full."),
+		quotaRefused:    cfg.Metrics.Counter("storage_quota_refusals", "Messages that a full mailbox did not take, by whatever way they came."),
 		trimmedOctets:   cfg.Metrics.Counter("storage_trimmed_bytes", "Octets of messages that left because their mailbox got full."),
 		refused:         cfg.Metrics.Counters("rejected_registrations", "Accounts not created because policy forbids.", "reason"),
 		refusals:        ratelimit.New[string](ratelimit.Config{Every: refusalsEvery, Burst: 1, MaxKeys: 1000, Now: cfg.Now}),

@@ -2,6 +2,7 @@ package local
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"time"
 
@@ -115,8 +116,15 @@ func (c *commit) leave(b *builder, list []leaving) {
 	}
 }
 
-// countTrimmed counts what a commit trimmed, once it is durable.
-func (c *commit) countTrimmed() {
+// countQuota counts what the quota did to a commit, once it is durable.
+func (c *commit) countQuota(per []storage.Outcome) {
+	for i := range per {
+		if errors.Is(per[i].Err, storage.ErrQuota) {
+			addr, _ := c.target(c.batch.Ops[i])
+			c.s.quotaRefused.Inc()
+			c.s.log.Info("refused: quota exceeded", "part", "storage", "account", addr)
+		}
+	}
 	if c.trimmed.messages == 0 {
 		return
 	}
