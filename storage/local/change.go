@@ -38,6 +38,10 @@ func (b *builder) apply(c *change, n uint32, contents []*content) {
 	case changePassword:
 		b.setHash(c.text)
 	case changeEntry:
+		if c.remove && c.text == deviceToken {
+			b.removeToken(string(c.value))
+			return
+		}
 		value := c.value
 		if c.remove {
 			value = nil

@@ -48,6 +48,8 @@ func (c *commit) do(op storage.Op, hash string, out *storage.Outcome) {
 		c.copy(b, storage.Copy(op), true, out)
 	case storage.SetEntry:
 		out.Err = c.setEntry(b, op)
+	case storage.RemoveToken:
+		out.Err = c.removeToken(b, op)
 	case storage.CreateMailbox:
 		out.Err = c.createMailbox(b, op.Name, storage.MailboxID{}, out)
 	case storage.DeleteMailbox:

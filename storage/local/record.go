@@ -49,7 +49,7 @@ const (
 	changeBorn      changeKind = 1 + iota // validity, id, text: hash
 	changeDied                            // old: hash until then
 	changePassword                        // text: hash, old: the one before
-	changeEntry                           // box, text: name, value, remove, at
+	changeEntry                           // box, text: name, value, remove (of a list: that value), at
 	changeSubscribe                       // text: mailbox, remove
 	changeMakeBox                         // box, validity, id
 	changeDropBox                         // box

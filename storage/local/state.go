@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bytes"
 	"slices"
 	"sort"
 	"strings"
@@ -329,15 +328,7 @@ func cloneMetadata(m *metadata.Metadata) *metadata.Metadata {
 	if m == nil {
 		return new(metadata.Metadata)
 	}
-	var text bytes.Buffer
-	if err := m.Write(&text); err != nil {
-		panic("local: a buffer takes every write: " + err.Error())
-	}
-	c, err := metadata.Read(&text, time.Time{})
-	if err != nil {
-		panic("local: metadata reads what it writes: " + err.Error())
-	}
-	return c
+	return m.Clone()
 }
 
 // subscribe sets or removes a subscription.

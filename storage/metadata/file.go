@@ -89,7 +89,7 @@ func (m *Metadata) parseTokens(value json.RawMessage, now time.Time) error {
 // readToken takes a token from a file. A name that comes twice counts last,
 // as everywhere in JSON.
 func (m *Metadata) readToken(token string, set time.Time) {
-	if !validToken(token) {
+	if !readableToken(token) {
 		return
 	}
 	if i := m.token(token); i >= 0 {

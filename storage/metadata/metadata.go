@@ -29,7 +29,8 @@ var (
 	// ErrCorrupt: the file is not as it should be. What was not readable is
 	// gone; the Metadata that comes with this error is empty and usable.
 	ErrCorrupt = errors.New("metadata.json is corrupt")
-	// ErrToken: empty, too long, not UTF-8 or with control characters.
+	// ErrToken: empty, longer than MaxTokenSize, or with anything but visible
+	// ASCII characters, or with a quote or backslash.
 	ErrToken = errors.New("bad device token")
 	// ErrTooLarge: a name or value is longer than its bound.
 	ErrTooLarge = errors.New("metadata entry is too large")
@@ -66,7 +67,7 @@ type entry struct {
 // then keeps its place. Tokens that are no longer valid go; when there are
 // still too many, the one set longest ago goes. ErrToken.
 func (m *Metadata) AddToken(token string, now time.Time) error {
-	if !validToken(token) {
+	if !ValidToken(token) {
 		return ErrToken
 	}
 	m.dropInvalid(now)
@@ -123,7 +124,23 @@ func (m *Metadata) dropOldest() {
 	}
 }
 
-func validToken(token string) bool {
+// ValidToken tells whether a device may set such a token: all that clients
+// ever made of them is visible ASCII without quotes and backslashes.
+func ValidToken(token string) bool {
+	if token == "" || len(token) > MaxTokenSize {
+		return false
+	}
+	for i := range len(token) {
+		if c := token[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// readableToken is ValidToken for what a file has: the reference takes spaces
+// and other text, too.
+func readableToken(token string) bool {
 	if token == "" || len(token) > MaxTokenSize || !utf8.ValidString(token) {
 		return false
 	}
@@ -200,6 +217,12 @@ func (m *Metadata) Rename(from, to string) {
 // Forget removes all entries of a mailbox.
 func (m *Metadata) Forget(mailbox string) {
 	m.entries = slices.DeleteFunc(m.entries, func(e entry) bool { return e.mailbox == mailbox })
+}
+
+// Clone gives a Metadata that is equal and changes by itself. Values are
+// shared, as nobody changes them.
+func (m *Metadata) Clone() *Metadata {
+	return &Metadata{slices.Clone(m.tokens), slices.Clone(m.entries), slices.Clone(m.other)}
 }
 
 // Empty tells that there is nothing to write.

@@ -89,6 +89,8 @@ var tests = []test{
 	{"subscriptions are to names", subscriptions},
 	{"a mailbox keeps its ID, and no other has it", mailboxIDs},
 	{"device tokens add up", tokens},
+	{"a device token that is gone goes alone", removeToken},
+	{"what is no device token is refused", badTokens},
 	{"entries belong to a mailbox", entries},
 	{"everything is there after opening anew", reopened},
 
