@@ -52,7 +52,7 @@ func (s *Store) Commit(ctx context.Context, b storage.Batch) (storage.Result, er
 	if err != nil {
 		return storage.Result{}, fmt.Errorf("commit: %w", err)
 	}
-	c.countTrimmed()
+	c.countQuota(per)
 	return storage.Result{Per: per}, nil
 }
 
