@@ -136,6 +136,7 @@ func (a *App) Start(context.Context) error {
 		a.mu.Unlock()
 		a.log.Info("listening", "part", "app", "listener", l.Name, "addr", addr.String())
 	}
+	a.certs.Start()
 	a.admin.Serve(a.Status)
 	a.startReturningMemory()
 	return nil

@@ -48,6 +48,7 @@ func TestASecondRelayOnTheSameDataIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	first := harness.New(t, harness.Options{DataDir: dir})
 	cfg := config.Default("relay.test")
+	cfg.TLS.Mode = config.TLSSelfSigned
 	cfg.DataDir = dir
 	second, err := app.New(cfg, app.Options{})
 	if !errors.Is(err, journal.ErrLocked) || second != nil {
@@ -67,6 +68,7 @@ func TestAFailedStartLeavesNothingBehind(t *testing.T) {
 	}
 	defer taken.Close()
 	cfg := config.Default("relay.test")
+	cfg.TLS.Mode = config.TLSSelfSigned
 	cfg.DataDir = t.TempDir()
 	cfg.Listen = config.Listen{IMAPS: []string{"127.0.0.1:0", taken.Addr().String()}}
 	for range 2 {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"barid/acme"
 	"barid/internal/netserve"
 )
 
@@ -11,8 +12,8 @@ func (a *App) listeners() []netserve.Listener {
 	imap := netserve.Listener{PerClient: lim.IMAPPerClient, Max: lim.MaxIMAPConnections, TLS: tls, Handler: a.imap, Refuse: tooMany("* BYE Too many connections, try again later")}
 	smtp := netserve.Listener{PerClient: lim.SubmissionPerClient, Max: lim.MaxSMTPConnections, TLS: tls, Handler: a.submit, Refuse: tooMany("421 4.7.0 Error: too many connections, try again later")}
 	https := netserve.Listener{
-		Mode: netserve.Mux, PerClient: lim.HTTPSPerClient, TLS: tls, Handler: a.web.https, Plain: a.web.redirect,
-		ALPN: map[string]netserve.Handler{"imap": a.imap, "smtp": a.submit},
+		Mode: netserve.Mux, PerClient: lim.HTTPSPerClient, TLS: a.webTLS(), Handler: a.web.https, Plain: a.web.redirect,
+		ALPN: map[string]netserve.Handler{"imap": a.imap, "smtp": a.submit, acme.ChallengeProtocol: proof{}},
 	}
 
 	var all []netserve.Listener

@@ -6,7 +6,6 @@ import (
 	"net"
 	"time"
 
-	"barid/acme"
 	"barid/imap"
 	"barid/internal/admin"
 	"barid/internal/config"
@@ -35,23 +34,6 @@ func storeConfig(cfg *config.Config, n names, log *slog.Logger, m *metrics.Regis
 		Logger:      log,
 		Metrics:     m,
 	}
-}
-
-func (a *App) openCertificates() error {
-	certs, err := acme.New(acme.Config{
-		Mode:     a.cfg.TLS.Mode,
-		Names:    []string{a.names.mail},
-		Dir:      a.dataPath("tls"),
-		CertFile: a.cfg.TLS.Cert,
-		KeyFile:  a.cfg.TLS.Key,
-		Logger:   a.log,
-		Metrics:  a.metrics,
-	})
-	if err != nil {
-		return err
-	}
-	a.certs = certs
-	return nil
 }
 
 func (a *App) makeIMAP() error {
@@ -111,6 +93,7 @@ func (a *App) openAdmin() error {
 		return err
 	}
 	a.admin = s
+	a.handleTLS()
 	a.onStop("status socket", s.Close)
 	a.answerVerbs()
 	return nil

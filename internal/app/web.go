@@ -101,7 +101,7 @@ func (a *App) makeWeb() error {
 	}
 	w := &webServers{log: a.log}
 	w.https = w.add("https", pages)
-	w.redirect = w.add("redirect", web.Redirect(cfg))
+	w.redirect = w.add("redirect", a.certs.HTTPChallenge(web.Redirect(cfg)))
 	w.clear = w.add("http_clear", pages)
 	w.metrics = w.add("metrics", metricsOnly(a.metrics.Handler()))
 	a.web = w

@@ -84,6 +84,7 @@ func (c *Config) faults() []fault {
 	}
 	k.listen(&c.Listen)
 	k.tls(&c.TLS)
+	k.acme(c)
 	k.accounts(&c.Accounts)
 	k.limits(&c.Limits)
 	k.storage(&c.Storage)
@@ -96,14 +97,58 @@ func (c *Config) faults() []fault {
 }
 
 func (k *checker) tls(t *TLS) {
-	k.oneOf("tls.mode", t.Mode, TLSSelfSigned, TLSFiles)
+	k.oneOf("tls.mode", t.Mode, TLSACME, TLSFiles, TLSSelfSigned)
 	for _, f := range []struct{ key, value string }{{"tls.cert", t.Cert}, {"tls.key", t.Key}} {
 		switch {
 		case t.Mode == TLSFiles && f.value == "":
 			k.badPair(f.key, "tls.mode", `mode "files" wants %s`, f.key)
-		case t.Mode == TLSSelfSigned && f.value != "":
+		case t.Mode != TLSFiles && f.value != "":
 			k.bad(f.key, `is for tls.mode = "files" only`)
 		}
+	}
+	if len(t.Names) > 16 {
+		k.bad("tls.names", "has more than 16 elements")
+	}
+	for i, name := range t.Names {
+		if why := checkDomain(name); why != "" {
+			k.badElement("tls.names", i, "%s", why)
+		}
+	}
+}
+
+func (k *checker) acme(c *Config) {
+	a := &c.ACME
+	if a.Directory == "" {
+		k.bad("acme.directory", "must not be empty")
+	}
+	k.url("acme.directory", a.Directory)
+	k.url("acme.second_directory", a.SecondDirectory)
+	k.mailAddress("acme.email", a.Email)
+	k.together("acme.eab_key_id", a.EABKeyID, "acme.eab_key_file", a.EABKeyFile)
+	k.together("acme.second_eab_key_id", a.SecondEABKeyID, "acme.second_eab_key_file", a.SecondEABKeyFile)
+	k.together("acme.dns_key_name", a.DNSKeyName, "acme.dns_key_file", a.DNSKeyFile)
+	if a.SecondDirectory == "" && a.SecondEABKeyID != "" {
+		k.badPair("acme.second_directory", "acme.second_eab_key_id", "is wanted by second_eab_key_id")
+	}
+	if a.DNSServer == "" && a.DNSKeyName != "" {
+		k.badPair("acme.dns_server", "acme.dns_key_name", "is wanted by dns_key_name")
+	}
+	if a.DNSServer != "" {
+		k.addressPort("acme.dns_server", a.DNSServer)
+	}
+	k.oneOf("acme.dns_key_algorithm", a.DNSKeyAlgorithm, "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
+	if c.TLS.Mode == TLSACME && len(c.Listen.HTTPS) == 0 && len(c.Listen.HTTP) == 0 && a.DNSServer == "" {
+		k.badPair("tls.mode", "listen.https", `"acme" wants listen.https, listen.http or acme.dns_server`)
+	}
+}
+
+// together wants both values or none.
+func (k *checker) together(key, value, other, otherValue string) {
+	switch {
+	case value == "" && otherValue != "":
+		k.badPair(key, other, "is wanted by %s", other)
+	case value != "" && otherValue == "":
+		k.badPair(other, key, "is wanted by %s", key)
 	}
 }
 

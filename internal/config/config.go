@@ -21,6 +21,7 @@ type Config struct {
 
 	Listen   Listen   `toml:"listen"`
 	TLS      TLS      `toml:"tls"`
+	ACME     ACME     `toml:"acme"`
 	Accounts Accounts `toml:"accounts"`
 	Limits   Limits   `toml:"limits"`
 	Storage  Storage  `toml:"storage"`
@@ -65,14 +66,18 @@ type Listen struct {
 
 // Values of TLS.Mode.
 const (
+	TLSACME       = "acme"
 	TLSSelfSigned = "self-signed"
 	TLSFiles      = "files"
 )
 
 // TLS says where the certificate comes from.
 type TLS struct {
-	// Mode is "self-signed" (a key and a certificate are made in data_dir and
-	// kept) or "files" (tls.cert and tls.key). Default "self-signed".
+	// Mode is "acme" (a certificate is got from an authority and renewed, see the
+	// table acme; a self-signed one serves until it is there), "files" (tls.cert
+	// and tls.key), or "self-signed" (a key and a certificate are made in data_dir
+	// and kept). A domain that begins with "_", and an address, are
+	// "self-signed" unless this key says otherwise. Default "acme".
 	Mode string `toml:"mode"`
 	// Cert is the PEM file of the certificate chain, the relay's own first; for
 	// mode "files" only. A relative path starts at the directory of this file.
@@ -81,6 +86,53 @@ type TLS struct {
 	// Key is the PEM file of the private key; for mode "files" only. A relative
 	// path starts at the directory of this file. Default "".
 	Key string `toml:"key"`
+	// Names are further names and addresses that clients call the relay; for the
+	// modes "acme" and "self-signed", at most 16. The domain and, where it is a
+	// name, its "www." and "mta-sts." names are always there. Default [].
+	Names []string `toml:"names"`
+}
+
+// ACME says who issues the certificate of tls.mode "acme". Names are proved on
+// listen.https and listen.http, which the Internet must see as ports 443 and
+// 80, or by updates of the zone when acme.dns_server is set.
+type ACME struct {
+	// Directory is the URL of the authority's ACME directory.
+	// Default "https://acme-v02.api.letsencrypt.org/directory".
+	Directory string `toml:"directory"`
+	// Email is told to the authority as our contact; may be empty. Default "".
+	Email string `toml:"email"`
+	// Profile is the kind of certificate to ask for, by the authority's name for
+	// it; empty leaves it to the authority, and asks for "shortlived" where the
+	// domain is an address. Default "".
+	Profile string `toml:"profile"`
+	// Roots is a PEM file of certificates that are trusted for connections to the
+	// authority beside the system's; for authorities of one's own. Default "".
+	Roots string `toml:"roots"`
+	// EABKeyID is the name of an account that exists at the authority and that
+	// ours is bound to (external account binding). Default "".
+	EABKeyID string `toml:"eab_key_id"`
+	// EABKeyFile is the file with that account's MAC key, in base64url as the
+	// authority gives it. Default "".
+	EABKeyFile string `toml:"eab_key_file"`
+	// SecondDirectory is the ACME directory of an authority that is asked when
+	// the first does not issue; may be empty. Default "".
+	SecondDirectory string `toml:"second_directory"`
+	// SecondEABKeyID is as acme.eab_key_id, for the second authority. Default "".
+	SecondEABKeyID string `toml:"second_eab_key_id"`
+	// SecondEABKeyFile is as acme.eab_key_file, for the second authority.
+	// Default "".
+	SecondEABKeyFile string `toml:"second_eab_key_file"`
+	// DNSServer is the "address:port" of the zone's primary name server; when it
+	// is set, names are proved by dynamic updates of the zone (RFC 2136), so that
+	// neither port 80 nor 443 need be reachable. Default "".
+	DNSServer string `toml:"dns_server"`
+	// DNSKeyName is the name of the TSIG key that signs the updates. Default "".
+	DNSKeyName string `toml:"dns_key_name"`
+	// DNSKeyAlgorithm is that key's algorithm: "hmac-sha224", "hmac-sha256",
+	// "hmac-sha384" or "hmac-sha512". Default "hmac-sha256".
+	DNSKeyAlgorithm string `toml:"dns_key_algorithm"`
+	// DNSKeyFile is the file with that key's secret, in base64. Default "".
+	DNSKeyFile string `toml:"dns_key_file"`
 }
 
 // Values of Accounts.Registration.

@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -17,7 +19,8 @@ func Default(domain string) *Config {
 			Submissions: []string{"[::]:465"}, Submission: []string{"[::]:587"},
 			HTTPS: []string{"[::]:443"}, HTTP: []string{"[::]:80"},
 		},
-		TLS: TLS{Mode: TLSSelfSigned},
+		TLS:  TLS{Mode: defaultTLSMode(domain)},
+		ACME: ACME{Directory: "https://acme-v02.api.letsencrypt.org/directory", DNSKeyAlgorithm: "hmac-sha256"},
 		Accounts: Accounts{
 			UsernameMinLength: 9, UsernameMaxLength: 9, PasswordMinLength: 9,
 			Registration: RegistrationOpen,
@@ -36,6 +39,14 @@ func Default(domain string) *Config {
 		},
 		Log: Log{Level: "info", Format: LogText},
 	}
+}
+
+// defaultTLSMode is "acme" where clients check certificates.
+func defaultTLSMode(domain string) string {
+	if _, err := netip.ParseAddr(domain); err == nil || strings.HasPrefix(domain, "_") {
+		return TLSSelfSigned
+	}
+	return TLSACME
 }
 
 func defaultDataDir() string {

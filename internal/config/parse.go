@@ -58,7 +58,10 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range []*string{&c.DataDir, &c.TLS.Cert, &c.TLS.Key} {
+	for _, p := range []*string{
+		&c.DataDir, &c.TLS.Cert, &c.TLS.Key,
+		&c.ACME.Roots, &c.ACME.EABKeyFile, &c.ACME.SecondEABKeyFile, &c.ACME.DNSKeyFile,
+	} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(filepath.Dir(path), *p)
 		}
@@ -76,6 +79,9 @@ func Parse(name string, text []byte) (*Config, error) {
 	r := newReader(bytes.TrimPrefix(text, byteOrderMark))
 	r.read()
 	r.grammar()
+	if r.at["tls.mode"] == nil {
+		r.config.TLS.Mode = defaultTLSMode(r.config.Domain)
+	}
 	r.judge()
 	if err := (&Errors{name, r.problems}).orNil(); err != nil {
 		return nil, err

@@ -163,3 +163,10 @@ func (k *checker) imap(i *IMAP) {
 		k.bad(key, `must have "IMAP4rev1"`)
 	}
 }
+
+// addressPort wants "192.0.2.1:53", a numeric address with its port.
+func (k *checker) addressPort(key, v string) {
+	if a, err := netip.ParseAddrPort(v); err != nil || a.Port() == 0 {
+		k.bad(key, `must be a numeric address with a port such as "192.0.2.53:53", not %s`, quoteShort(v))
+	}
+}
