@@ -128,10 +128,10 @@ func (k *checker) acme(c *Config) {
 	k.together("acme.second_eab_key_id", a.SecondEABKeyID, "acme.second_eab_key_file", a.SecondEABKeyFile)
 	k.together("acme.dns_key_name", a.DNSKeyName, "acme.dns_key_file", a.DNSKeyFile)
 	if a.SecondDirectory == "" && a.SecondEABKeyID != "" {
-		k.badPair("acme.second_directory", "acme.second_eab_key_id", "is wanted by second_eab_key_id")
+		k.badPair("acme.second_directory", "acme.second_eab_key_id", "second_eab_key_id wants acme.second_directory")
 	}
 	if a.DNSServer == "" && a.DNSKeyName != "" {
-		k.badPair("acme.dns_server", "acme.dns_key_name", "is wanted by dns_key_name")
+		k.badPair("acme.dns_server", "acme.dns_key_name", "dns_key_name wants acme.dns_server")
 	}
 	if a.DNSServer != "" {
 		k.addressPort("acme.dns_server", a.DNSServer)
@@ -144,11 +144,8 @@ func (k *checker) acme(c *Config) {
 
 // together wants both values or none.
 func (k *checker) together(key, value, other, otherValue string) {
-	switch {
-	case value == "" && otherValue != "":
-		k.badPair(key, other, "is wanted by %s", other)
-	case value != "" && otherValue == "":
-		k.badPair(other, key, "is wanted by %s", key)
+	if (value == "") != (otherValue == "") {
+		k.badPair(key, other, "%s and %s go together", key, other)
 	}
 }
 
