@@ -193,16 +193,14 @@ func (s *Store) setFlag(a *account, frozen bool) error {
 	return s.syncDirs(a.dir, s.mailDir())
 }
 
-// makeEmpty makes an empty file, if there is none.
+// makeEmpty makes an empty file, if there is none. All that is to be durable of
+// it is its name.
 func (s *Store) makeEmpty(name string) error {
 	f, err := s.fs.OpenFile(name, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return err
 	}
-	if !s.cfg.NoSync {
-		err = f.Datasync()
-	}
-	return errors.Join(err, f.Close())
+	return f.Close()
 }
 
 // syncDirs makes names durable.

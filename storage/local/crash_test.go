@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"math/rand"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -259,131 +257,6 @@ func run(s *Store, steps []step) (done int, err error) {
 	return done, nil
 }
 
-// expected gives what a store shows before any step and after each.
-func expected(t *testing.T, steps []step) (dumps []string, operations int) {
-	disk := faultfs.New()
-	s, err := openStill(faulty(disk))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := -1; i < len(steps); i++ {
-		if i >= 0 {
-			if err := steps[i].do(s); err != nil {
-				t.Fatalf("%s: %v", steps[i].name, err)
-			}
-		}
-		d, err := dump(s, true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		dumps = append(dumps, d)
-	}
-	operations = disk.Ops()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s, err = openStill(faulty(disk))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d, err := dump(s, true); err != nil || d != dumps[len(dumps)-1] {
-		t.Fatalf("after a clean stop:\n%s\nbefore:\n%s\n%v", d, dumps[len(dumps)-1], err)
-	}
-	return dumps, operations
-}
-
-// Wherever the power goes, what was acknowledged is there, and at most the
-// one thing more that was under way.
-func TestPowerCutAtEveryOperation(t *testing.T) {
-	steps := workload()
-	dumps, operations := expected(t, steps)
-	t.Logf("%d steps, %d operations", len(steps), operations)
-	const samples = 150 // of each operation some, over runs with other seeds all
-	for i := range samples {
-		n := 1 + i*operations/samples
-		t.Run(fmt.Sprint(n), func(t *testing.T) { cutAt(t, n, int64(i), steps, dumps) })
-	}
-}
-
-func cutAt(t *testing.T, n int, seed int64, steps []step, dumps []string) {
-	disk := faultfs.New()
-	disk.StopAt(n)
-	done := 0
-	s, err := openStill(faulty(disk))
-	var failed error
-	if err == nil {
-		done, failed = run(s, steps)
-	}
-	disk = disk.Cut(rand.New(rand.NewSource(seed)))
-	s, err = openStill(faulty(disk))
-	if err != nil {
-		t.Fatalf("cut after %d steps (%v): open: %v", done, failed, err)
-	}
-	got, err := dump(s, true)
-	if err != nil {
-		t.Fatalf("cut after %d steps (%v): %v", done, failed, err)
-	}
-	next := min(done+1, len(dumps)-1)
-	if got != dumps[done] && got != dumps[next] {
-		t.Fatalf("cut after %d steps (%v): got\n%s\nwant\n%s\nor\n%s", done, failed, got, dumps[done], dumps[next])
-	}
-	// The store goes on from there, and a clean stop changes nothing.
-	if done > 1 {
-		if _, err := run(s, []step{ops("go on", storage.Deliver{To: at("alice"), Content: mail("more", 99)}), settleNow, checkpointNow}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	stopChangesNothing(t, s, disk)
-}
-
-// stopChangesNothing stops the store, opens it again, and looks at its files.
-func stopChangesNothing(t *testing.T, s *Store, disk *faultfs.FS) {
-	t.Helper()
-	before, err := dump(s, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	boxes, _ := s.Mailboxes(ctx, acct("alice"))
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if s, err = openStill(faulty(disk)); err != nil {
-		t.Fatal(err)
-	}
-	after, err := dump(s, false)
-	if err != nil || after != before {
-		t.Fatalf("after a clean stop: %v\n%s\nbefore\n%s", err, after, before)
-	}
-	if now, _ := s.Mailboxes(ctx, acct("alice")); !slices.Equal(now, boxes) {
-		t.Fatalf("after a clean stop: mailboxes %v, were %v", now, boxes)
-	}
-	checkFiles(t, s, disk)
-}
-
-// A killed process has lost nothing, after any step.
-func TestKilledAfterEveryStep(t *testing.T) {
-	steps := workload()
-	dumps, _ := expected(t, steps)
-	for k := range len(steps) + 1 {
-		disk := faultfs.New()
-		s, err := openStill(faulty(disk))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := run(s, steps[:k]); err != nil {
-			t.Fatal(err)
-		}
-		if s, err = openStill(faulty(disk)); err != nil {
-			t.Fatal(err)
-		}
-		got, err := dump(s, false)
-		if err != nil || got != withoutPasswords(dumps[k]) {
-			t.Fatalf("after %d steps: %v\n%s\nwant\n%s", k, err, got, dumps[k])
-		}
-		stopChangesNothing(t, s, disk)
-	}
-}
-
 var (
 	validities = regexp.MustCompile(` V\d+ `)
 	logins     = regexp.MustCompile(` (true|false) (true|false)\n(  INBOX)`)
@@ -395,65 +268,40 @@ func comparable(dump string) string {
 	return validities.ReplaceAllString(withoutPasswords(dump), " V ")
 }
 
-// An operation of the disk that fails once is either repaired by trying again,
-// or ends all writing; nothing acknowledged is lost.
-func TestAnyOperationMayFail(t *testing.T) {
-	steps := workload()
-	dumps, operations := expected(t, steps)
-	const samples = 150
-	for i := range samples {
-		n := 1 + i*operations/samples
-		cause := []error{syscall.EIO, syscall.ENOSPC, syscall.EMLINK}[i%3]
-		t.Run(fmt.Sprint(n, " ", cause), func(t *testing.T) { failAt(t, n, cause, steps, dumps) })
-	}
-}
-
-func failAt(t *testing.T, n int, cause error, steps []step, dumps []string) {
-	disk := faultfs.New()
-	disk.FailAt(n, cause)
-	s, err := openStill(faulty(disk))
-	if err != nil {
-		if s, err = openStill(faulty(disk)); err != nil {
-			t.Fatalf("open again: %v", err)
-		}
-	}
-	done := 0
-	for ; done < len(steps); done++ {
-		if err = steps[done].do(s); err == nil {
-			continue
-		}
-		if errors.Is(err, storage.ErrReadOnly) {
-			break
-		}
-		if again := steps[done].do(s); again != nil {
-			if err = again; errors.Is(err, storage.ErrReadOnly) {
-				break
-			}
-			t.Fatalf("%s: %v, and again: %v", steps[done].name, err, again)
-		}
-	}
-	if s.readOnly.Load() {
-		if err := s.Close(); err == nil {
-			t.Log("close after a failed flush tells nothing")
-		}
-		if s, err = openStill(faulty(disk)); err != nil {
-			t.Fatalf("open after a failed flush: %v", err)
-		}
-	}
-	got, err := dump(s, false)
-	if err != nil {
-		t.Fatalf("after %d steps: %v", done, err)
-	}
-	next := min(done+1, len(dumps)-1)
-	if comparable(got) != comparable(dumps[done]) && comparable(got) != comparable(dumps[next]) {
-		t.Fatalf("after %d steps: got\n%s\nwant\n%s\nor\n%s", done, got, dumps[done], dumps[next])
-	}
-	stopChangesNothing(t, s, disk)
-}
-
-// checkFiles compares the message files with what the store shows.
-func checkFiles(t *testing.T, s *Store, disk *faultfs.FS) {
+// stopChangesNothing stops the store, opens it again, and looks at its files.
+func stopChangesNothing(t *testing.T, s *Store, disk *faultfs.FS) {
 	t.Helper()
+	if err := stopped(s, disk); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stopped is stopChangesNothing without a test.
+func stopped(s *Store, disk *faultfs.FS) error {
+	before, err := dump(s, false)
+	if err != nil {
+		return err
+	}
+	boxes, _ := s.Mailboxes(ctx, acct("alice"))
+	if err := s.Close(); err != nil {
+		return err
+	}
+	if s, err = openStill(faulty(disk)); err != nil {
+		return err
+	}
+	defer s.journal.Close()
+	after, err := dump(s, false)
+	if err != nil || after != before {
+		return fmt.Errorf("after a clean stop: %w\n%s\nbefore\n%s", err, after, before)
+	}
+	if now, _ := s.Mailboxes(ctx, acct("alice")); !slices.Equal(now, boxes) {
+		return fmt.Errorf("after a clean stop: mailboxes %v, were %v", now, boxes)
+	}
+	return filesFit(s, disk)
+}
+
+// filesFit compares the message files with what the store shows.
+func filesFit(s *Store, disk *faultfs.FS) error {
 	for _, local := range []string{"alice", "bob"} {
 		list, err := s.Mailboxes(ctx, acct(local))
 		if err != nil {
@@ -466,18 +314,19 @@ func checkFiles(t *testing.T, s *Store, disk *faultfs.FS) {
 			}
 			m, err := s.Open(ctx, acct(local), info.Name)
 			if err != nil {
-				t.Fatal(err)
+				return err
 			}
 			v, _ := m.View(ctx)
 			m.Close()
 			files, err := s.dir(a, info.Name).List()
 			if err != nil || len(files) != len(v.Messages) {
-				t.Errorf("%s %s: %d files, %d messages, %v", local, info.Name, len(files), len(v.Messages), err)
+				return fmt.Errorf("%s %s: %d files, %d messages, %w", local, info.Name, len(files), len(v.Messages), err)
 			}
 		}
 	}
 	left, err := disk.ReadDir(stagingDir)
 	if err != nil || len(left) > 0 {
-		t.Errorf("%d staging files, %v", len(left), err)
+		return fmt.Errorf("%d staging files, %w", len(left), err)
 	}
+	return nil
 }

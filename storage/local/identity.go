@@ -74,15 +74,16 @@ func (s *Store) makeIDs() error {
 	}); err != nil {
 		return fmt.Errorf("make key of message IDs: %w", err)
 	}
-	// The old file stays until the new one is whole, and the new one is there
-	// for good before anybody sees an ID.
+	// The old file stays until the new one is whole. Its new name is there for
+	// good before anybody sees an ID: opening the journal flushes the names of
+	// this directory.
 	if err := s.flushFiles(); err != nil {
 		return err
 	}
 	if err := s.fs.Rename(fresh, countersName); err != nil {
 		return fmt.Errorf("make key of message IDs: %w", err)
 	}
-	return s.flushFiles()
+	return nil
 }
 
 // flushFiles flushes the file system, unless nothing is to be flushed.

@@ -236,13 +236,13 @@ func oldCounters(t *testing.T) *faultfs.FS {
 	return disk
 }
 
-// countersOf reads the counters and makes the key.
+// countersOf opens a store, which reads the counters and makes the key.
 func countersOf(disk *faultfs.FS) (*Store, error) {
-	s := &Store{cfg: faulty(disk), fs: disk}
-	if err := s.readCounters(); err != nil {
-		return nil, err
+	s, err := openStill(faulty(disk))
+	if err == nil {
+		err = s.journal.Close()
 	}
-	return s, s.makeIDs()
+	return s, err
 }
 
 // The key of the IDs is there for good before there is an ID, and while it is
