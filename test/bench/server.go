@@ -71,12 +71,15 @@ imap_sessions_per_account = 0
 
 [log]
 level = "warn"
-`, domain, filepath.Join(dir, "data"), s.imap, s.smtp)
+`, domain, s.data(), s.imap, s.smtp)
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		return site{}, fmt.Errorf("configuration: %w", err)
 	}
 	return s, nil
 }
+
+// data is where the relay keeps its state.
+func (s site) data() string { return filepath.Join(s.dir, "data") }
 
 // freeAddr gives a loopback address that nobody listens on.
 func freeAddr() (string, error) {
