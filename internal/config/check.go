@@ -157,7 +157,7 @@ func (k *checker) accounts(a *Accounts) {
 		k.badPair("accounts.username_min_length", "accounts.username_max_length",
 			"username_min_length (%d) is above username_max_length (%d)", a.UsernameMinLength, a.UsernameMaxLength)
 	}
-	k.oneOf("accounts.registration", a.Registration, RegistrationOpen, RegistrationClosed)
+	k.oneOf("accounts.registration", a.Registration, RegistrationOpen, RegistrationInvites, RegistrationClosed)
 }
 
 // unbounded is the largest number that a count may have, in places where only
@@ -183,6 +183,14 @@ func (k *checker) limits(l *Limits) {
 	k.between("limits.imap_sessions_per_account", l.IMAPSessionsPerAccount, 0, 10_000)
 	k.between("limits.new_burst", l.NewBurst, 1, unbounded)
 	k.between("limits.new_per_second", l.NewPerSecond, 1, unbounded)
+	k.between("limits.signup_burst", l.SignupBurst, 0, unbounded)
+	k.between("limits.signup_per_second", l.SignupPerSecond, 1, unbounded)
+	if v := l.MaxLoad1m; !(v >= 0 && v <= 1_000_000) {
+		k.bad("limits.max_load_1m", "must be from 0 to 1000000, not %v", v)
+	}
+	k.sizeBetween("limits.min_available_memory", l.MinAvailableMemory, 0, 1024*Tebi)
+	k.sizeBetween("limits.min_free_disk_space", l.MinFreeDiskSpace, 0, 1024*Tebi)
+	k.between("limits.min_free_inodes", l.MinFreeInodes, 0, unbounded)
 }
 
 func (k *checker) storage(s *Storage) {

@@ -73,6 +73,7 @@ func TestShowReadsBack(t *testing.T) {
 	c.Listen.IMAPS = nil
 	c.Limits.MaxMessageSize = 1000001
 	c.IMAP.Compress = true
+	c.Limits.MaxLoad1m = 2.25
 	c.Storage.SettleAfter = Duration(90*time.Second + 250*time.Millisecond)
 	back, err := Parse("show", Show(c))
 	if err != nil {

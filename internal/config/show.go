@@ -103,6 +103,8 @@ func (f field) literal(c *Config) string {
 		return strconv.Itoa(v)
 	case bool:
 		return strconv.FormatBool(v)
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
 	case Size:
 		if s := v.String(); strings.TrimRight(s, "KMGT") != s {
 			return quote(s)

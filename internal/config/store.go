@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -33,6 +34,8 @@ func (r *reader) store(f field, n *unstable.Node, here *place) string {
 			return "is too large a number"
 		}
 		*to = int(v)
+	case *float64:
+		return storeNumber(to, n)
 	case *Size:
 		switch n.Kind {
 		case unstable.Integer:
@@ -63,6 +66,27 @@ func (r *reader) store(f field, n *unstable.Node, here *place) string {
 		return r.storeList(to, n, here)
 	default:
 		panic(fmt.Sprintf("the field of %s has a type that no key has", f.path)) // a fault in config.go
+	}
+	return ""
+}
+
+// storeNumber takes a number with or without a fraction.
+func storeNumber(to *float64, n *unstable.Node) string {
+	switch n.Kind {
+	case unstable.Integer:
+		v, err := parseInteger(n.Data)
+		if err != nil {
+			return "is too large a number"
+		}
+		*to = float64(v)
+	case unstable.Float:
+		v, err := strconv.ParseFloat(strings.ReplaceAll(string(n.Data), "_", ""), 64)
+		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+			return "must be a number such as 5 or 2.5"
+		}
+		*to = v
+	default:
+		return "must be a number without quotes, not " + kindName(n.Kind)
 	}
 	return ""
 }
