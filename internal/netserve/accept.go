@@ -64,11 +64,20 @@ func (a *acceptor) sleep(d time.Duration) bool {
 
 // take lets a connection in or refuses it.
 func (a *acceptor) take(raw net.Conn) {
-	c := NewConn(raw, clientOf(raw))
+	if a.proxied(raw) {
+		a.s.work.Add(1)
+		go a.behindProxy(raw)
+		return
+	}
+	a.enter(NewConn(raw, clientOf(raw)))
+}
+
+// enter lets a connection in whose client is known.
+func (a *acceptor) enter(c *Conn) {
 	c.srv = a.s
 	if bound := a.admit(c); bound != "" {
 		a.s.refused.WithLabelValues(a.Name, bound).Inc()
-		a.refuse(raw)
+		a.refuse(c.Conn)
 		return
 	}
 	a.s.work.Add(1)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync"
 	"time"
@@ -45,7 +46,7 @@ const (
 // Listener describes one listening socket.
 type Listener struct {
 	Name    string // "imaps"; names metrics and logs
-	Addr    string // "[::]:993"
+	Addr    string // "[::]:993", or "unix:" and the path of a socket
 	Mode    Mode
 	TLS     *tls.Config        // for TLS and Mux
 	Handler Handler            // for Clear and TLS; for Mux what no ALPN or an unknown one asks for
@@ -55,6 +56,11 @@ type Listener struct {
 	// those of this listener. Zero means no bound. Loopback clients are exempt
 	// from PerClient. Listeners of one Name count together.
 	PerClient, Max int
+	// Proxies are the networks of proxies: a connection from there must begin
+	// with the PROXY protocol (version 1 or 2), which says whose it is. From
+	// anywhere else such a header is refused. ProxyUnix wants it on a Unix socket.
+	Proxies   []netip.Prefix
+	ProxyUnix bool
 	// Refuse, when set, writes the protocol's words to one who is over a
 	// bound, on a Clear listener; it has a second for that. With TLS the
 	// connection is closed without words.
@@ -91,7 +97,8 @@ type Server struct {
 
 	mu        sync.Mutex // guards the fields below, and what group and Conn say
 	draining  bool
-	listening []net.Listener
+	listening []*acceptor
+	inherited []inherited
 	groups    map[string]*group
 	open      int
 	over      int64 // connections refused because of MaxConns
@@ -127,15 +134,15 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// Listen opens a socket and serves it until Drain. The address it got is
-// returned (port 0 becomes a real one).
+// Listen opens a socket, or takes one that was inherited, and serves it until
+// Drain. The address it got is returned (port 0 becomes a real one).
 func (s *Server) Listen(l Listener) (net.Addr, error) {
-	// No TCP keep-alive: a probe every 15 s would wake every idle phone's
-	// radio. Protocols have their own lines and bounds of silence.
-	lc := net.ListenConfig{KeepAlive: -1}
-	ln, err := lc.Listen(context.Background(), "tcp", l.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("listen for %s: %w", l.Name, err)
+	ln := s.takeInherited(l)
+	if ln == nil {
+		var err error
+		if ln, err = openSocket(l); err != nil {
+			return nil, fmt.Errorf("listen for %s: %w", l.Name, err)
+		}
 	}
 	if err := s.serve(ln, l); err != nil {
 		ln.Close()
@@ -156,7 +163,7 @@ func (s *Server) serve(ln net.Listener, l Listener) error {
 	}
 	a := &acceptor{Listener: l, ln: ln, s: s, group: s.groupOf(l)}
 	a.prepare()
-	s.listening = append(s.listening, ln)
+	s.listening = append(s.listening, a)
 	s.work.Go(a.run)
 	return nil
 }
@@ -180,8 +187,8 @@ func (l *Listener) check() error {
 func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining = true
-	for _, ln := range s.listening {
-		ln.Close()
+	for _, a := range s.listening {
+		a.ln.Close()
 	}
 	s.listening = nil
 	s.mu.Unlock()
