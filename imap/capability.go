@@ -73,12 +73,16 @@ func (sv *Server) capabilityWords(when phase) []string {
 		case c.word == "STARTTLS" && sv.cfg.TLS == nil:
 		case c.word == compressWord && !sv.cfg.Compress:
 		case c.word == appendLimit:
-			words = append(words, appendLimit+"="+number(uint64(sv.cfg.MaxMessageSize)))
+			words = append(words, sv.appendLimitWord())
 		default:
 			words = append(words, c.word)
 		}
 	}
 	return words
+}
+
+func (sv *Server) appendLimitWord() string {
+	return appendLimit + "=" + number(uint64(sv.cfg.MaxMessageSize))
 }
 
 // mayLogin tells whether a password may be sent on this connection.

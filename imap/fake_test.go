@@ -2,6 +2,7 @@ package imap
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -359,10 +360,10 @@ func (f *fakeStore) Mailboxes(_ context.Context, a storage.Account) ([]storage.M
 	return infos, f.fail
 }
 
-func (f *fakeStore) Entries(_ context.Context, a storage.Account, _ string) ([]storage.Entry, error) {
+func (f *fakeStore) Entries(_ context.Context, a storage.Account, mailbox string) ([]storage.Entry, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	acc, _, err := f.box(a, storage.InboxName)
+	acc, _, err := f.box(a, cmp.Or(mailbox, storage.InboxName))
 	if err != nil {
 		return nil, err
 	}

@@ -77,13 +77,14 @@ func (s *session) getMetadata(c *wire.Command) (string, error) {
 // metadataLine writes the values as literals: clients do not take
 // backslashes off quoted strings.
 func (s *session) metadataLine(mailbox string, names []string, maxSize uint64) (string, error) {
+	own, err := s.ownEntries(mailbox)
+	if err != nil {
+		return noReply, err
+	}
 	out := s.writer()
 	open, long := false, uint64(0)
 	for _, name := range names {
-		value, ok, err := s.entry(mailbox, name)
-		if err != nil {
-			return noReply, err
-		}
+		value, ok := s.entry(mailbox, name, own)
 		if !ok {
 			continue
 		}
@@ -112,29 +113,30 @@ func (s *session) metadataLine(mailbox string, names []string, maxSize uint64) (
 	return "OK Getmetadata completed", nil
 }
 
+// ownEntries gives what the account has set on a mailbox, which must exist.
+func (s *session) ownEntries(mailbox string) ([]storage.Entry, error) {
+	if mailbox == "" {
+		return nil, nil // nothing of the account's own is shown there
+	}
+	entries, err := s.sv.cfg.Store.Entries(s.ctx, s.account, mailbox)
+	return entries, fault(err)
+}
+
 // entry gives the value of one entry.
-func (s *session) entry(mailbox, name string) (value []byte, ok bool, err error) {
-	if mailbox == "" && strings.HasPrefix(name, "/shared/") {
-		if s.sv.cfg.Annotations == nil {
-			return nil, false, nil
-		}
-		value, ok = s.sv.cfg.Annotations(s.ctx, name)
-		return value, ok, nil
+func (s *session) entry(mailbox, name string, own []storage.Entry) (value []byte, ok bool) {
+	if mailbox == "" && strings.HasPrefix(name, "/shared/") && s.sv.cfg.Annotations != nil {
+		return s.sv.cfg.Annotations(s.ctx, name)
 	}
 	if mailbox == "" || name != deviceToken {
-		return nil, false, nil
-	}
-	entries, err := s.sv.cfg.Store.Entries(s.ctx, s.account, "") // a token belongs to the account
-	if err != nil {
-		return nil, false, fault(err)
+		return nil, false
 	}
 	var tokens [][]byte
-	for _, e := range entries {
+	for _, e := range own {
 		if e.Name == name {
 			tokens = append(tokens, e.Value)
 		}
 	}
-	return bytes.Join(tokens, []byte(" ")), len(tokens) > 0, nil
+	return bytes.Join(tokens, []byte(" ")), len(tokens) > 0
 }
 
 // setMetadata answers SETMETADATA. Only tokens of devices can be set.
@@ -170,6 +172,9 @@ func (s *session) setMetadata(c *wire.Command) (string, error) {
 		case strings.ContainsAny(p.value, "\r\n "):
 			return noReply, refusal("[CANNOT] No device token")
 		}
+	}
+	if _, err := s.ownEntries(mailbox); err != nil {
+		return noReply, err
 	}
 	for _, p := range pairs {
 		if !p.set || p.value == "" {

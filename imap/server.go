@@ -131,6 +131,9 @@ func (sv *Server) loginCapabilities(words []string) string {
 	out := []string{"IMAP4rev1"}
 	known := sv.capabilityWords(afterLogin)
 	for _, w := range words {
+		if w == appendLimit {
+			w = sv.appendLimitWord()
+		}
 		if slices.Contains(known, w) && !slices.Contains(out, w) {
 			out = append(out, w)
 		}

@@ -11,6 +11,7 @@ const (
 	entryAdmin      = "/shared/admin"
 	entryIroh       = "/shared/vendor/deltachat/irohrelay"
 	entryRecipients = "/shared/vendor/deltachat/maxsmtprecipients"
+	entryVersions   = "/shared/vendor/deltachat/appversions"
 )
 
 // announce gives the value of a shared entry on the server, or none.
@@ -24,6 +25,8 @@ func (a *App) announce(_ context.Context, entry string) ([]byte, bool) {
 		if a.cfg.Iroh.URL != "" {
 			return []byte(a.cfg.Iroh.URL), true
 		}
+	case entryVersions:
+		return a.versions.Value()
 	case entryRecipients:
 		return strconv.AppendInt(nil, int64(a.cfg.Limits.MaxSMTPRecipients), 10), true
 	}

@@ -12,6 +12,7 @@ import (
 	"barid/acme"
 	"barid/imap"
 	"barid/internal/admin"
+	"barid/internal/appversions"
 	"barid/internal/config"
 	"barid/internal/metrics"
 	"barid/internal/netserve"
@@ -39,19 +40,20 @@ type Options struct {
 
 // App is one relay: made by New, serving from Start to Stop.
 type App struct {
-	cfg     *config.Config
-	opt     Options
-	log     *slog.Logger
-	names   names
-	metrics *metrics.Registry
-	store   storage.Store
-	certs   *acme.Source
-	imap    *imap.Server
-	submit  *submit.Server
-	net     *netserve.Server
-	admin   *admin.Server
-	web     *webServers
-	started time.Time
+	cfg      *config.Config
+	opt      Options
+	log      *slog.Logger
+	names    names
+	metrics  *metrics.Registry
+	store    storage.Store
+	certs    *acme.Source
+	imap     *imap.Server
+	submit   *submit.Server
+	versions *appversions.List
+	net      *netserve.Server
+	admin    *admin.Server
+	web      *webServers
+	started  time.Time
 
 	mu    sync.Mutex // guards the fields below
 	addrs []listening

@@ -8,6 +8,7 @@ import (
 
 	"barid/imap"
 	"barid/internal/admin"
+	"barid/internal/appversions"
 	"barid/internal/config"
 	"barid/internal/metrics"
 	"barid/smtp/submit"
@@ -37,6 +38,7 @@ func storeConfig(cfg *config.Config, n names, log *slog.Logger, m *metrics.Regis
 }
 
 func (a *App) makeIMAP() error {
+	a.versions = appversions.New(a.cfg.IMAP.AppVersions, a.log)
 	a.imap = imap.New(imap.Config{
 		Store:             a.store,
 		Domain:            a.names.mail,

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"barid/internal/admin"
@@ -21,7 +22,7 @@ func (a *App) Status() admin.Status {
 		Version: a.opt.Version, Commit: a.opt.Commit, Domain: a.cfg.Domain,
 		Started: a.started, Now: time.Now(),
 		Limits:   admin.LimitsOf(a.metrics),
-		Findings: a.certs.Findings(),
+		Findings: slices.Concat(a.certs.Findings(), a.versions.Findings()),
 	}
 	a.mu.Lock()
 	for _, l := range a.addrs {

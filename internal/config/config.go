@@ -137,9 +137,8 @@ type ACME struct {
 
 // Values of Accounts.Registration.
 const (
-	RegistrationOpen    = "open"
-	RegistrationInvites = "invites"
-	RegistrationClosed  = "closed"
+	RegistrationOpen   = "open"
+	RegistrationClosed = "closed"
 )
 
 // Accounts says which accounts may be born. An account is born at its first
@@ -154,11 +153,8 @@ type Accounts struct {
 	// PasswordMinLength is the shortest password of a new account, in octets, 1
 	// to 128. Default 9.
 	PasswordMinLength int `toml:"password_min_length"`
-	// Registration is "open" (a first login makes the account), "invites" (only
-	// at an address that /new gave for an invitation of "barid invites make"), or
-	// "closed" (no account is made, and /new offers none). What is open here,
-	// "barid registration close" closes and opens while the relay runs.
-	// Default "open".
+	// Registration is "open" (a first login makes the account) or "closed" (no
+	// account is made, and /new offers none). Default "open".
 	Registration string `toml:"registration"`
 }
 
@@ -207,28 +203,6 @@ type Limits struct {
 	// NewPerSecond is how many accounts per second one network may ask /new for
 	// over time, at least 1. Default 1.
 	NewPerSecond int `toml:"new_per_second"`
-	// SignupBurst is how many accounts may be born from one network (an IPv4 /24,
-	// an IPv6 /48) at once after a pause; 0 for no bound, over time neither. It
-	// is counted in memory only. Default 100.
-	SignupBurst int `toml:"signup_burst"`
-	// SignupPerSecond is how many accounts per second may be born from one
-	// network over time, at least 1. Default 1.
-	SignupPerSecond int `toml:"signup_per_second"`
-	// MaxLoad1m is the load of the machine, as uptime shows it for the last
-	// minute, above which no account is born; 0 for no bound. Births begin again
-	// a tenth below it. Default 5.
-	MaxLoad1m float64 `toml:"max_load_1m"`
-	// MinAvailableMemory is the memory of the machine, or of the cgroup, that
-	// must be available for an account to be born; 0 for no bound. Births begin
-	// again a tenth above it. Default "200M".
-	MinAvailableMemory Size `toml:"min_available_memory"`
-	// MinFreeDiskSpace is what must be free where data_dir is for an account to
-	// be born; 0 for no bound. Births begin again a tenth above it. Default "1G".
-	MinFreeDiskSpace Size `toml:"min_free_disk_space"`
-	// MinFreeInodes is how many more files the file system of data_dir must take
-	// for an account to be born; 0 for no bound. Births begin again a tenth above
-	// it. Default 20000.
-	MinFreeInodes int `toml:"min_free_inodes"`
 }
 
 // Values of Storage.Sync.
@@ -251,6 +225,9 @@ type Storage struct {
 	SettleAfter Duration `toml:"settle_after"`
 }
 
+// AppVersionsShipped is the value of IMAP.AppVersions that is no file.
+const AppVersionsShipped = "shipped"
+
 // IMAP shapes IMAP sessions.
 type IMAP struct {
 	// Keepalive is how long an idle session is silent until the server says
@@ -262,6 +239,10 @@ type IMAP struct {
 	// CAPABILITY has them all.
 	// Default ["IMAP4rev1", "IDLE", "METADATA", "XCHATMAIL", "XDELTAPUSH", "LITERAL+", "QUOTA"].
 	LoginCapabilities []string `toml:"login_capabilities"`
+	// AppVersions is the list of current app versions that clients read to tell
+	// of updates: "shipped" for the one in this program, empty for none, or a
+	// JSON file, which is read again when it changes. Default "shipped".
+	AppVersions string `toml:"app_versions"`
 	// Compress offers COMPRESS=DEFLATE (RFC 4978): about a quarter less to
 	// transmit, for a round trip per connection and up to 32 KiB of memory for
 	// each session that uses it. Default false.

@@ -58,10 +58,14 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range []*string{
+	paths := []*string{
 		&c.DataDir, &c.TLS.Cert, &c.TLS.Key,
 		&c.ACME.Roots, &c.ACME.EABKeyFile, &c.ACME.SecondEABKeyFile, &c.ACME.DNSKeyFile,
-	} {
+	}
+	if c.IMAP.AppVersions != AppVersionsShipped {
+		paths = append(paths, &c.IMAP.AppVersions)
+	}
+	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(filepath.Dir(path), *p)
 		}

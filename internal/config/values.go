@@ -133,13 +133,14 @@ func isASCII(s string) bool {
 }
 
 // LoginCapabilities lists the words that imap.login_capabilities may have, all
-// of which the IMAP server can keep after login.
+// of which the IMAP server can keep after login. To APPENDLIMIT it adds the
+// limit.
 func LoginCapabilities() []string {
 	return []string{
 		"IMAP4rev1", "ID", "IDLE", "LITERAL+", "XCHATMAIL", "XDELTAPUSH",
 		"ENABLE", "NAMESPACE", "CHILDREN", "SPECIAL-USE", "UNSELECT", "UIDPLUS", "MOVE",
-		"MULTIAPPEND", "ESEARCH", "SEARCHRES", "CONDSTORE", "QRESYNC",
-		"LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE", "METADATA", "QUOTA", "QUOTA=RES-STORAGE",
+		"MULTIAPPEND", "BINARY", "SAVEDATE", "OBJECTID", "ESEARCH", "SEARCHRES", "CONDSTORE", "QRESYNC",
+		"APPENDLIMIT", "COMPRESS=DEFLATE", "LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE", "METADATA", "QUOTA", "QUOTA=RES-STORAGE",
 	}
 }
 
@@ -161,6 +162,9 @@ func (k *checker) imap(i *IMAP) {
 	}
 	if !slices.Contains(i.LoginCapabilities, "IMAP4rev1") {
 		k.bad(key, `must have "IMAP4rev1"`)
+	}
+	if n := slices.Index(i.LoginCapabilities, "COMPRESS=DEFLATE"); n >= 0 && !i.Compress {
+		k.badElement(key, n, `has "COMPRESS=DEFLATE", which wants imap.compress = true`)
 	}
 }
 
