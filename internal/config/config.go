@@ -137,8 +137,9 @@ type ACME struct {
 
 // Values of Accounts.Registration.
 const (
-	RegistrationOpen   = "open"
-	RegistrationClosed = "closed"
+	RegistrationOpen    = "open"
+	RegistrationInvites = "invites"
+	RegistrationClosed  = "closed"
 )
 
 // Accounts says which accounts may be born. An account is born at its first
@@ -153,8 +154,11 @@ type Accounts struct {
 	// PasswordMinLength is the shortest password of a new account, in octets, 1
 	// to 128. Default 9.
 	PasswordMinLength int `toml:"password_min_length"`
-	// Registration is "open" (a first login makes the account) or "closed" (no
-	// account is made, and /new offers none). Default "open".
+	// Registration is "open" (a first login makes the account), "invites" (only
+	// at an address that /new gave for an invitation of "barid invites make"), or
+	// "closed" (no account is made, and /new offers none). What is open here,
+	// "barid registration close" closes and opens while the relay runs.
+	// Default "open".
 	Registration string `toml:"registration"`
 }
 
@@ -203,6 +207,28 @@ type Limits struct {
 	// NewPerSecond is how many accounts per second one network may ask /new for
 	// over time, at least 1. Default 1.
 	NewPerSecond int `toml:"new_per_second"`
+	// SignupBurst is how many accounts may be born from one network (an IPv4 /24,
+	// an IPv6 /48) at once after a pause; 0 for no bound, over time neither. It
+	// is counted in memory only. Default 100.
+	SignupBurst int `toml:"signup_burst"`
+	// SignupPerSecond is how many accounts per second may be born from one
+	// network over time, at least 1. Default 1.
+	SignupPerSecond int `toml:"signup_per_second"`
+	// MaxLoad1m is the load of the machine, as uptime shows it for the last
+	// minute, above which no account is born; 0 for no bound. Births begin again
+	// a tenth below it. Default 5.
+	MaxLoad1m float64 `toml:"max_load_1m"`
+	// MinAvailableMemory is the memory of the machine, or of the cgroup, that
+	// must be available for an account to be born; 0 for no bound. Births begin
+	// again a tenth above it. Default "200M".
+	MinAvailableMemory Size `toml:"min_available_memory"`
+	// MinFreeDiskSpace is what must be free where data_dir is for an account to
+	// be born; 0 for no bound. Births begin again a tenth above it. Default "1G".
+	MinFreeDiskSpace Size `toml:"min_free_disk_space"`
+	// MinFreeInodes is how many more files the file system of data_dir must take
+	// for an account to be born; 0 for no bound. Births begin again a tenth above
+	// it. Default 20000.
+	MinFreeInodes int `toml:"min_free_inodes"`
 }
 
 // Values of Storage.Sync.
