@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"barid/internal/journal"
@@ -67,6 +68,9 @@ func (c *commit) open(ctx context.Context) error {
 		if given == nil {
 			continue
 		}
+		if !reflect.ValueOf(given).Comparable() {
+			return errContent
+		}
 		if _, have := c.number[given]; have {
 			continue
 		}
@@ -90,6 +94,10 @@ func (c *commit) open(ctx context.Context) error {
 	}
 	return nil
 }
+
+// errContent is about a storage.Content whose type has no "==": whether two
+// operations of a batch share it cannot be told, and to ask would panic.
+var errContent = errors.New("content of a type that cannot be compared: give a pointer to it")
 
 func contentIn(op storage.Op) storage.Content {
 	switch op := op.(type) {
