@@ -27,6 +27,7 @@ var rows = [][]string{
 var sideways = map[string][]string{
 	"internal/admin":       leaves,
 	"internal/netserve":    leaves,
+	"internal/resolver":    leaves,
 	"internal/machine":     leaves,
 	"internal/appversions": leaves,
 	"internal/invites":     append([]string{"internal/journal"}, leaves...), // its file goes through the seam to the disk
