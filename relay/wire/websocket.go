@@ -61,6 +61,9 @@ type Messages struct {
 	part []byte
 }
 
+// Partial tells whether a message came in part.
+func (m *Messages) Partial() bool { return m.op != 0 }
+
 // Cut finds the first message in b. It is n octets on the wire; with n zero
 // there is less than that, and need tells how long b must become. What is
 // unmasked is unmasked in place; the message is valid until the next Cut. With

@@ -1,0 +1,53 @@
+package relay
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"barid/internal/metrics"
+)
+
+// counters are the relay's, under the names that the reference has for them
+// where it has one.
+type counters struct {
+	bytesSent, bytesRecv                       prometheus.Counter
+	packetsSent, packetsRecv                   prometheus.Counter
+	othersSent, othersRecv, othersDropped      prometheus.Counter
+	gotPing, sentPong, unknown                 prometheus.Counter
+	limited, accepts, disconnects, uniqueKeys  prometheus.Counter
+	inactiveAdded, inactiveRemoved             prometheus.Counter
+	noPeer, queueFull, untranslatable, noSpace prometheus.Counter
+	logins, refusals                           *prometheus.CounterVec
+
+	full atomic.Int64 // packets dropped because all queues together were full
+}
+
+func newCounters(m *metrics.Registry) counters {
+	dropped := m.Counters("relayserver_send_packets_dropped_total", "Packets between iroh clients that were dropped, by reason.", "reason")
+	c := func(name, help string) prometheus.Counter { return m.Counter("relayserver_"+name+"_total", help) }
+	return counters{
+		bytesSent:       c("bytes_sent", "Octets of packets sent to iroh clients."),
+		bytesRecv:       c("bytes_recv", "Octets of packets received from iroh clients."),
+		packetsSent:     c("send_packets_sent", "Packets put on their way to iroh clients."),
+		packetsRecv:     c("send_packets_recv", "Packets received from iroh clients."),
+		othersSent:      c("other_packets_sent", "Frames other than packets put on their way to iroh clients."),
+		othersRecv:      c("other_packets_recv", "Frames other than packets received from iroh clients."),
+		othersDropped:   c("other_packets_dropped", "Frames other than packets dropped because an iroh client reads too slowly."),
+		gotPing:         c("got_ping", "Pings of iroh clients."),
+		sentPong:        c("sent_pong", "Pings of iroh clients that were answered."),
+		unknown:         c("unknown_frames", "Frames of a type that the relay does not know."),
+		limited:         c("conns_rx_ratelimited", "Connections of iroh clients that sent more than they may."),
+		accepts:         c("accepts", "Connections of iroh clients that logged in."),
+		disconnects:     c("disconnects", "Ends of such connections."),
+		uniqueKeys:      c("unique_client_keys", "Logins with a key that was not connected."),
+		inactiveAdded:   c("clients_inactive_added", "Connections that a newer one of the same key replaced."),
+		inactiveRemoved: c("clients_inactive_removed", "Replaced connections that ended or became active again."),
+		noPeer:          dropped.WithLabelValues("no such peer"),
+		queueFull:       dropped.WithLabelValues("queue full"),
+		untranslatable:  dropped.WithLabelValues("not for this peer"),
+		noSpace:         dropped.WithLabelValues("memory"),
+		logins:          m.Counters("relayserver_logins_total", "Logins of iroh clients, by protocol and way.", "protocol", "login"),
+		refusals:        m.Counters("relayserver_refused_total", "Connections that did not come to a login, by reason.", "reason"),
+	}
+}
