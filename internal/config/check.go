@@ -83,6 +83,7 @@ func (c *Config) faults() []fault {
 		k.bad("data_dir", "must not be empty")
 	}
 	k.listen(&c.Listen)
+	k.proxies(c.Listen.Proxies)
 	k.tls(&c.TLS)
 	k.acme(c)
 	k.accounts(&c.Accounts)
@@ -91,7 +92,8 @@ func (c *Config) faults() []fault {
 	k.imap(&c.IMAP)
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	k.oneOf("log.format", c.Log.Format, LogText, LogJSON)
-	k.url("iroh.url", c.Iroh.URL)
+	k.iroh(&c.Iroh)
+	k.derp(&c.DERP)
 	k.mailAddress("contact.admin", c.Contact.Admin)
 	return k.faults
 }
@@ -191,6 +193,24 @@ func (k *checker) limits(l *Limits) {
 	k.sizeBetween("limits.min_available_memory", l.MinAvailableMemory, 0, 1024*Tebi)
 	k.sizeBetween("limits.min_free_disk_space", l.MinFreeDiskSpace, 0, 1024*Tebi)
 	k.between("limits.min_free_inodes", l.MinFreeInodes, 0, unbounded)
+}
+
+func (k *checker) iroh(i *Iroh) {
+	k.url("iroh.url", i.URL)
+	k.between("iroh.max_clients", i.MaxClients, 0, unbounded)
+	k.between("iroh.per_client", i.PerClient, 0, unbounded)
+	if i.BytesPerSecond != 0 {
+		k.sizeBetween("iroh.bytes_per_second", i.BytesPerSecond, 64*Kibi, 16*Gibi)
+	}
+	k.sizeBetween("iroh.burst", i.Burst, 64*Kibi, 16*Gibi)
+	k.sizeBetween("iroh.memory", i.Memory, Mebi, 16*Gibi)
+}
+
+func (k *checker) derp(d *DERP) {
+	k.url("derp.verify_url", d.VerifyURL)
+	if d.Enabled && d.VerifyURL == "" {
+		k.badPair("derp.verify_url", "derp.enabled", "must be set where derp.enabled is true, or the relay is open to the world")
+	}
 }
 
 func (k *checker) storage(s *Storage) {

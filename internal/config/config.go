@@ -28,12 +28,14 @@ type Config struct {
 	IMAP     IMAP     `toml:"imap"`
 	Log      Log      `toml:"log"`
 	Iroh     Iroh     `toml:"iroh"`
+	DERP     DERP     `toml:"derp"`
 	Contact  Contact  `toml:"contact"`
 }
 
 // Listen has the addresses that are listened on. Each key takes a list of
 // "address:port", at most 16; the empty list turns the listener off. "[::]" is
-// every address of the machine, IPv4 too.
+// every address of the machine, IPv4 too. "unix:/path" is a Unix socket, for a
+// web server or proxy on this machine.
 type Listen struct {
 	// IMAPS is IMAP with TLS from the first octet. Default ["[::]:993"].
 	IMAPS []string `toml:"imaps"`
@@ -56,12 +58,19 @@ type Listen struct {
 	// SubmissionClear is submission with login in the clear, for laboratories:
 	// loopback addresses only. Default [].
 	SubmissionClear []string `toml:"submission_clear"`
-	// HTTPClear serves the web pages without TLS, for laboratories: loopback
+	// HTTPClear serves the web pages and the iroh relay without TLS, for
+	// laboratories and for a server of one's own in front: loopback and private
 	// addresses only. Default [].
 	HTTPClear []string `toml:"http_clear"`
 	// Metrics serves /metrics in the Prometheus text format: loopback and
 	// private addresses only. Default [].
 	Metrics []string `toml:"metrics"`
+	// Proxies are the networks of proxies that stand in front of listeners and
+	// speak the PROXY protocol, version 1 or 2, so that the relay knows its
+	// clients: "192.0.2.0/24", an address, or "unix" for all Unix sockets. A
+	// connection from there must begin with the protocol's header, from anywhere
+	// else such a header is refused. Default [].
+	Proxies []string `toml:"proxies"`
 }
 
 // Values of TLS.Mode.
@@ -291,11 +300,45 @@ type Log struct {
 	Format string `toml:"format"`
 }
 
-// Iroh says which iroh relay clients are told to use.
+// Iroh is the relay over which in-chat apps of clients find each other and,
+// where they cannot reach each other directly, exchange their data. It is
+// served at /relay by listen.https and listen.http_clear, to clients of other
+// servers too; what passes is encrypted from end to end.
 type Iroh struct {
-	// URL is announced to clients, beginning with "https://" or "http://"; empty
-	// announces none. Default "".
+	// Enabled serves the relay. Default true.
+	Enabled bool `toml:"enabled"`
+	// URL is the relay that clients are told to use, beginning with "https://" or
+	// "http://": this one under another name, or another one. When it is empty
+	// they are told to use this one, at the domain; with iroh.enabled = false
+	// none, and then they use public relays. Default "".
 	URL string `toml:"url"`
+	// MaxClients bounds the connections to the relay; 0 for no bound.
+	// Default 10000.
+	MaxClients int `toml:"max_clients"`
+	// PerClient bounds the connections to the relay of one client, which is an
+	// IPv4 address or an IPv6 /64; 0 for no bound. Default 250.
+	PerClient int `toml:"per_client"`
+	// BytesPerSecond is how much one connection may send over time, "64K" to
+	// "16G", or 0 for no bound. Default "4M".
+	BytesPerSecond Size `toml:"bytes_per_second"`
+	// Burst is how much one connection may send at once after a pause, "64K" to
+	// "16G". Default "16M".
+	Burst Size `toml:"burst"`
+	// Memory bounds the memory of what waits for clients that read slowly, "1M"
+	// to "16G". Default "128M".
+	Memory Size `toml:"memory"`
+}
+
+// DERP is a relay for an operator's own tailnet, at /derp of listen.https and
+// listen.http_clear. No client of Delta Chat or iroh uses it.
+type DERP struct {
+	// Enabled serves it. Default false.
+	Enabled bool `toml:"enabled"`
+	// VerifyURL is asked whether a client may come in, as "derper" asks the URL
+	// of its flag verify-client-url: it begins with "https://" or "http://".
+	// Without it the relay would be open to the world, so it must be set where
+	// derp.enabled is true. Default "".
+	VerifyURL string `toml:"verify_url"`
 }
 
 // Contact tells clients whom to ask.

@@ -39,6 +39,9 @@ func Default(domain string) *Config {
 			LoginCapabilities: []string{"IMAP4rev1", "IDLE", "METADATA", "XCHATMAIL", "XDELTAPUSH", "LITERAL+", "QUOTA"},
 			AppVersions:       AppVersionsShipped,
 		},
+		Iroh: Iroh{
+			Enabled: true, MaxClients: 10000, PerClient: 250, BytesPerSecond: 4 * Mebi, Burst: 16 * Mebi, Memory: 128 * Mebi,
+		},
 		Log: Log{Level: "info", Format: LogText},
 	}
 }

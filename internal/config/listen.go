@@ -3,8 +3,10 @@ package config
 import (
 	"net"
 	"net/netip"
+	"path/filepath"
 	"reflect"
 	"strconv"
+	"strings"
 )
 
 // maxAddrs bounds the addresses of one listener.
@@ -26,11 +28,14 @@ func (l *Listen) Set(name string, addrs []string) {
 	}
 }
 
+// proxiesKey is the key of the table that is no listener.
+const proxiesKey = "proxies"
+
 // field finds a listener by its key.
 func (l *Listen) field(name string) *[]string {
 	v := reflect.ValueOf(l).Elem()
 	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get("toml") == name {
+		if tag := v.Type().Field(i).Tag.Get("toml"); tag == name && tag != proxiesKey {
 			return v.Field(i).Addr().Interface().(*[]string)
 		}
 	}
@@ -40,9 +45,11 @@ func (l *Listen) field(name string) *[]string {
 // Names lists the listeners, by key.
 func (l *Listen) Names() []string {
 	t := reflect.TypeFor[Listen]()
-	names := make([]string, t.NumField())
-	for i := range names {
-		names[i] = t.Field(i).Tag.Get("toml")
+	var names []string
+	for i := range t.NumField() {
+		if tag := t.Field(i).Tag.Get("toml"); tag != proxiesKey {
+			names = append(names, tag)
+		}
 	}
 	return names
 }
@@ -62,6 +69,12 @@ func (k *checker) listen(l *Listen) {
 			continue
 		}
 		for i, text := range addrs {
+			if path, ok := strings.CutPrefix(text, "unix:"); ok {
+				if why := checkSocket(path); why != "" {
+					k.badElement(key, i, "%s: %s", quoteShort(text), why)
+				}
+				continue
+			}
 			addr, why := parseListen(text)
 			if why == "" {
 				why = restrict(name, addr.Addr())
@@ -75,6 +88,52 @@ func (k *checker) listen(l *Listen) {
 			all = append(all, b)
 		}
 	}
+}
+
+// checkSocket tells why a path can be no Unix socket. The kernel allows 107
+// octets (unix(7)).
+func checkSocket(path string) string {
+	switch {
+	case !filepath.IsAbs(path):
+		return `must be an absolute path, such as "unix:/run/barid/https"`
+	case len(path) > 107:
+		return "is longer than 107 octets"
+	}
+	return ""
+}
+
+// proxies judges the networks of proxies.
+func (k *checker) proxies(list []string) {
+	if len(list) > maxElements {
+		k.bad("listen.proxies", "has more than %d elements", maxElements)
+	}
+	for i, text := range list {
+		if _, err := parseNetwork(text); err != nil && text != "unix" {
+			k.badElement("listen.proxies", i, `%s: must be a network such as "192.0.2.0/24", an address, or "unix"`, quoteShort(text))
+		}
+	}
+}
+
+// parseNetwork reads a network, or an address, which is a network of one.
+func parseNetwork(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		a = a.Unmap().WithZone("")
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	return p.Masked(), err
+}
+
+// ProxyNetworks gives the networks of listen.proxies, and whether Unix sockets
+// are among them.
+func (l *Listen) ProxyNetworks() (networks []netip.Prefix, unix bool) {
+	for _, text := range l.Proxies {
+		if p, err := parseNetwork(text); err == nil {
+			networks = append(networks, p)
+		}
+		unix = unix || text == "unix"
+	}
+	return networks, unix
 }
 
 // parseListen reads "address:port". An empty address is all of them, as
@@ -105,16 +164,26 @@ func parseListen(text string) (addr netip.AddrPort, why string) {
 // restrict tells why a listener may not have an address.
 func restrict(name string, ip netip.Addr) string {
 	switch name {
-	case "imap_clear", "submission_clear", "http_clear":
+	case "imap_clear", "submission_clear":
 		if !ip.IsLoopback() {
 			return "what it carries would travel in the clear, so only a loopback address is possible"
 		}
+	case "http_clear":
+		if !private(ip) {
+			return "what it carries would travel in the clear, so only a loopback or private address is possible"
+		}
 	case "metrics":
-		if !ip.IsLoopback() && !ip.IsPrivate() && !shared.Contains(ip) && !ip.IsLinkLocalUnicast() {
+		if !private(ip) {
 			return "metrics are for the operator, so only a loopback or private address is possible"
 		}
 	}
 	return ""
+}
+
+// private tells whether an address is on this machine or in a network of one's
+// own.
+func private(ip netip.Addr) bool {
+	return ip.IsLoopback() || ip.IsPrivate() || shared.Contains(ip) || ip.IsLinkLocalUnicast()
 }
 
 // shared is the address space of carriers and overlay networks (RFC 6598).
