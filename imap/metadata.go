@@ -6,6 +6,7 @@ import (
 
 	"barid/imap/wire"
 	"barid/storage"
+	"barid/storage/metadata"
 )
 
 // deviceToken is the one entry that clients may set.
@@ -13,7 +14,7 @@ const deviceToken = "/private/devicetoken"
 
 const (
 	maxEntries   = 50
-	maxTokenSize = 4096
+	maxTokenSize = metadata.MaxTokenSize
 )
 
 // getMetadata answers GETMETADATA (RFC 5464). Entries without a value are
@@ -169,20 +170,29 @@ func (s *session) setMetadata(c *wire.Command) (string, error) {
 			return noReply, refusal("[NOPERM] This entry cannot be set")
 		case len(p.value) > maxTokenSize:
 			return noReply, refusal("[METADATA MAXSIZE 4096] Value too long")
-		case strings.ContainsAny(p.value, "\r\n "):
-			return noReply, refusal("[CANNOT] No device token")
+		case p.set && p.value != "" && !metadata.ValidToken(p.value):
+			return noReply, refusal("[CANNOT] A device token has visible ASCII characters only, without quotes and backslashes")
 		}
 	}
 	if _, err := s.ownEntries(mailbox); err != nil {
 		return noReply, err
 	}
+	var ops []storage.Op
 	for _, p := range pairs {
 		if !p.set || p.value == "" {
 			continue // as the reference does: a token leaves by age
 		}
-		op := storage.SetEntry{Account: s.account, Mailbox: mailbox, Name: p.name, Value: []byte(p.value)}
-		if _, err := s.commit(op); err != nil {
-			return noReply, err
+		ops = append(ops, storage.SetEntry{Account: s.account, Mailbox: mailbox, Name: p.name, Value: []byte(p.value)})
+	}
+	if len(ops) > 0 {
+		res, err := s.sv.cfg.Store.Commit(s.ctx, storage.Batch{Ops: ops, AllOrNone: true})
+		if err != nil {
+			return noReply, fault(err)
+		}
+		for _, o := range res.Per {
+			if o.Err != nil {
+				return noReply, fault(o.Err)
+			}
 		}
 	}
 	return "OK Setmetadata completed", nil

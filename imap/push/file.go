@@ -89,7 +89,7 @@ func parseLine(line string) (c change, err error) {
 	if at < 1 || at > smtp.MaxLocalPart || at == len(f[1])-1 || len(f[1])-at-1 > smtp.MaxDomain {
 		return c, errLine
 	}
-	c.account = smtp.Address{LocalPart: f[1][:at], Domain: f[1][at+1:]}
+	c.account = smtp.Address{LocalPart: f[1][:at], Domain: strings.ToLower(f[1][at+1:])}
 	token, err := base64.RawURLEncoding.Strict().DecodeString(f[2])
 	if err != nil || len(token) != len(c.token) {
 		return c, errLine

@@ -59,11 +59,6 @@ func pause(had uint8, chance float64) time.Duration {
 	return d + time.Duration(float64(d)*chance/10)
 }
 
-func millis(t time.Time) int64 { return t.UnixMilli() }
-func moment(ms int64) time.Time {
-	return time.UnixMilli(ms)
-}
-
 // heap has items by due time, then by the order in which they came. It
 // implements container/heap's Interface.
 type heap []*item

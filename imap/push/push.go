@@ -187,7 +187,7 @@ func (s *Sender) load() error {
 
 // now is the time in milliseconds since 1970, which never goes back while the
 // process runs.
-func (s *Sender) now() int64 { return millis(s.began) + s.cfg.Now().Sub(s.began).Milliseconds() }
+func (s *Sender) now() int64 { return s.began.UnixMilli() + s.cfg.Now().Sub(s.began).Milliseconds() }
 
 // wall gives the clock's time for one of now's.
 func (s *Sender) wall(ms int64) time.Time {
@@ -353,7 +353,7 @@ func (s *Sender) untilDeadline(now int64) time.Duration {
 	if s.queue.oldest == nil {
 		return time.Hour
 	}
-	left := s.queue.oldest.queued + deadline.Milliseconds() + 1 - now
+	left := s.queue.oldest.queued + deadline.Milliseconds() - now
 	return max(time.Duration(left)*time.Millisecond, time.Second)
 }
 

@@ -208,8 +208,11 @@ func (q *queue) later(it *item, now int64, wait time.Duration, why failure) (ove
 	}
 	q.land(it)
 	it.due = now + wait.Milliseconds()
-	last := it.attempts == maxAttempts-1
-	if why == itsOwn && last || it.due > it.queued+deadline.Milliseconds() {
+	last, end := it.attempts == maxAttempts-1, it.queued+deadline.Milliseconds()
+	if why == gateway && now < end {
+		it.due = min(it.due, end) // the gateway may be back before
+	}
+	if why == itsOwn && last || it.due > end {
 		q.remove(it)
 		return true
 	}
@@ -238,7 +241,7 @@ const firstPause = 8 * time.Second
 
 // expire removes what waits longer than the deadline and tells how many.
 func (q *queue) expire(now int64) (n int) {
-	for it := q.oldest; it != nil && it.queued+deadline.Milliseconds() < now; {
+	for it := q.oldest; it != nil && it.queued+deadline.Milliseconds() <= now; {
 		next := it.newer
 		if !it.flying {
 			q.remove(it)

@@ -259,8 +259,8 @@ func bubble(t *testing.T, change func(*Config), f func(t *testing.T, r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, change)
+		defer r.close()
 		f(t, r)
-		r.close()
 	})
 }
 

@@ -109,6 +109,7 @@ func (s *session) failures(result storage.Result) ([]notify.Failure, error) {
 		switch {
 		case outcome.Err == nil:
 			s.srv.delivered.Inc()
+			s.srv.cfg.Wake.Notify(to, s.from.Address)
 		case errors.Is(outcome.Err, storage.ErrNoAccount):
 			failures = append(failures, notify.Failure{Recipient: to,
 				Reply: smtp.NewReply(550, "5.1.1", "<%s> User doesn't exist: %s", to.Wire(), to.Wire())})
@@ -141,6 +142,7 @@ func (s *session) notify(ctx context.Context, failures []notify.Failure, head []
 		return nil
 	}
 	s.srv.notified.Inc()
+	s.srv.cfg.Wake.Notify(s.account.Address, smtp.Address{})
 	return nil
 }
 

@@ -33,6 +33,8 @@ type Config struct {
 	// RatePerMinute is how many transactions an account may begin in the long
 	// run, RateBurst how many at once. Defaults 60 and 10.
 	RatePerMinute, RateBurst int
+	// Wake is told of each message that was delivered; nil for none.
+	Wake Waker
 	// LoginDelay is how long a refused login waits for its answer. Default 2s.
 	LoginDelay time.Duration
 	Logger     *slog.Logger
@@ -40,6 +42,17 @@ type Config struct {
 	// Now is the clock of the rate limit. Default time.Now.
 	Now func() time.Time
 }
+
+// Waker wakes the devices of an account that got a message. From is its
+// author. It returns at once.
+type Waker interface {
+	Notify(account, from smtp.Address)
+}
+
+// nobody is woken.
+type nobody struct{}
+
+func (nobody) Notify(_, _ smtp.Address) {}
 
 // Server serves submission.
 type Server struct {
@@ -66,6 +79,9 @@ func New(cfg Config) *Server {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Wake == nil {
+		cfg.Wake = nobody{}
 	}
 	s := &Server{
 		cfg: cfg,
