@@ -118,11 +118,7 @@ func (s *session) answer(c *wire.Command, row *command, reply string, err error)
 		if reply = s.replyFor(row, err); reply == noReply {
 			return
 		}
-		defer func() {
-			if err := c.Abandon(); err != nil {
-				s.bye("Literal refused")
-			}
-		}()
+		defer func() { s.abandon(c) }()
 	}
 	if reply == noReply {
 		return
@@ -135,6 +131,17 @@ func (s *session) answer(c *wire.Command, row *command, reply string, err error)
 	out.Raw(" ")
 	out.Text(reply)
 	out.EOL()
+}
+
+// abandon drops what the client still sends of a command that was refused. It
+// has its answer before.
+func (s *session) abandon(c *wire.Command) {
+	if c.Pending() {
+		s.writer().Flush() // an error comes again
+	}
+	if err := c.Abandon(); err != nil {
+		s.broken(err)
+	}
 }
 
 // replyFor gives the answer for an error, or none after it ended the

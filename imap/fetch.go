@@ -3,6 +3,7 @@ package imap
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"barid/imap/wire"
@@ -63,6 +64,7 @@ func (s *session) fetchBy(c *wire.Command, byUID bool) (string, error) {
 	if err := a.write(); err != nil {
 		return noReply, err
 	}
+	a.told()
 	if a.undecodable {
 		return noReply, refusal("[UNKNOWN-CTE] A part cannot be decoded")
 	}
@@ -131,6 +133,23 @@ func (a *fetchAnswer) markSeen(unseen []storage.UID) error {
 	}
 	a.view, err = s.look()
 	return err
+}
+
+// told notes that the client knows of the flags that the answer has set, so
+// that they are not told once more.
+func (a *fetchAnswer) told() {
+	if len(a.seen) == 0 {
+		return
+	}
+	b := &a.s.box
+	b.told = slices.Clone(b.told)
+	for uid := range a.seen {
+		if j, ok := find(a.view.Messages, uid); ok {
+			m := &b.told[a.place[uid]]
+			m.Flags, m.ModSeq = a.view.Messages[j].Flags, a.view.Messages[j].ModSeq
+		}
+	}
+	b.view = nil
 }
 
 func (a *fetchAnswer) write() error {

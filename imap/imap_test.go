@@ -31,17 +31,20 @@ type lab struct {
 	wg    sync.WaitGroup
 }
 
+// annotations is what servers under test tell of themselves.
+var annotations = map[string]string{
+	"/shared/vendor/deltachat/irohrelay":         "https://relay.test",
+	"/shared/vendor/deltachat/maxsmtprecipients": "1000",
+	"/shared/vendor/deltachat/appversions":       `{"clients":[]}`,
+}
+
 func newLab(t testing.TB, change ...func(*Config)) *lab {
 	l := &lab{store: newFakeStore()}
 	l.ctx, l.end = context.WithCancel(context.Background())
 	cfg := Config{
 		Store: l.store, Domain: "relay.test",
 		Annotations: func(_ context.Context, entry string) ([]byte, bool) {
-			v, ok := map[string]string{
-				"/shared/vendor/deltachat/irohrelay":         "https://relay.test",
-				"/shared/vendor/deltachat/maxsmtprecipients": "1000",
-				"/shared/vendor/deltachat/appversions":       `{"clients":[]}`,
-			}[entry]
+			v, ok := annotations[entry]
 			return []byte(v), ok
 		},
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +18,7 @@ import (
 )
 
 // onDisk is a server over the engine that relays use.
-func onDisk(t *testing.T) (store storage.Store, dial func() net.Conn) {
+func onDisk(t *testing.T, change ...func(*Config)) (store storage.Store, dial func() net.Conn) {
 	t.Helper()
 	store, err := local.Open(local.Config{
 		Dir: t.TempDir(), Domain: "relay.test", NoSync: true, Quota: 512000 << 10, SegmentBytes: 1 << 20, CheckpointBytes: 2 << 20,
@@ -26,8 +27,22 @@ func onDisk(t *testing.T) (store storage.Store, dial func() net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sv := New(Config{Store: store, Domain: "relay.test"})
+	cfg := Config{
+		Store: store, Domain: "relay.test",
+		Annotations: func(_ context.Context, entry string) ([]byte, bool) {
+			v, ok := annotations[entry]
+			return []byte(v), ok
+		},
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	sv := New(cfg)
 	sv.judge = anything
+	handler := sv.Clear()
+	if cfg.TLS != nil {
+		handler = sv
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	t.Cleanup(func() {
@@ -39,7 +54,7 @@ func onDisk(t *testing.T) (store storage.Store, dial func() net.Conn) {
 	})
 	return store, func() net.Conn {
 		client, server := net.Pipe()
-		wg.Go(func() { sv.Clear().ServeConn(ctx, netserve.NewConn(server, netip.MustParseAddr("192.0.2.7"))) })
+		wg.Go(func() { handler.ServeConn(ctx, netserve.NewConn(server, netip.MustParseAddr("192.0.2.7"))) })
 		t.Cleanup(func() { client.Close() })
 		return client
 	}
@@ -154,13 +169,37 @@ S: e OK Getmetadata completed
 }
 
 // Dialogues about extensions, one file for each, over the engine that relays
-// use.
+// use. Their file "server" says what is on there: "compress", "starttls".
 func TestExtensions(t *testing.T) {
 	transcript.Each(t, "testdata/extensions/*.txt", func(t *testing.T, s *transcript.Script) {
-		_, dial := onDisk(t)
+		t.Parallel()
+		_, dial := onDisk(t, func(c *Config) {
+			words, _ := s.File("server")
+			for _, w := range strings.Fields(string(words)) {
+				switch w {
+				case "compress":
+					c.Compress = true
+				case "starttls":
+					c.TLS = serverTLS(t)
+				default:
+					t.Fatalf("no server can be %q", w)
+				}
+			}
+		})
 		again := transcript.Dial(func(string) (net.Conn, error) { return dial(), nil })
 		if err := transcript.New(t, dial(), again).Run(s); err != nil {
 			t.Fatal(err)
 		}
 	})
+}
+
+// Each word that can be advertised has a dialogue of its own, under its name.
+func TestEveryAdvertisedWordHasADialogue(t *testing.T) {
+	spell := strings.NewReplacer("+", "-plus", "=", "-")
+	for _, c := range capabilities() {
+		name := "testdata/extensions/" + spell.Replace(strings.ToLower(c.word)) + ".txt"
+		if _, err := os.Stat(name); err != nil {
+			t.Errorf("%s: %v", c.word, err)
+		}
+	}
 }

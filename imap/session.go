@@ -40,7 +40,7 @@ const goingAway = "Server is going away"
 
 // Limits of a command before and after login.
 var (
-	limitsBefore = wire.Limits{Line: 8 << 10, Literal: 4 << 10, Total: 16 << 10, Tokens: 64}
+	limitsBefore = wire.Limits{Line: 8 << 10, Literal: 4 << 10, Total: 16 << 10, Tokens: 64, Skip: 16 << 10}
 	limitsAfter  = wire.Limits{Line: 64 << 10, Literal: 64 << 10, Total: 128 << 10, Tokens: 4000}
 )
 
@@ -265,7 +265,9 @@ func (s *session) limits() wire.Limits {
 	if s.state == notAuthenticated {
 		return limitsBefore
 	}
-	return limitsAfter
+	limits := limitsAfter
+	limits.Skip = s.sv.cfg.MaxMessageSize
+	return limits
 }
 
 // nothingRead tells whether all that was read is answered, so that the

@@ -13,6 +13,9 @@ type Limits struct {
 	Literal int64 // octets of one literal that is kept in memory
 	Total   int64 // octets of all lines and such literals together
 	Tokens  int   // atoms, strings, numbers and parentheses
+	// Skip is how many octets of literals that come without asking are read and
+	// dropped when their command is refused.
+	Skip int64
 }
 
 // MaxNesting is the depth of parentheses and search keys in one command.
@@ -106,18 +109,38 @@ func (c *Command) End() error {
 	return c.err
 }
 
-// Abandon leaves a command whose arguments are not wanted or faulty. It is
-// ErrLiteral when the client is about to send a literal without asking,
-// whose octets would be taken for commands.
+// Abandon leaves a command whose arguments are not wanted or faulty, and drops
+// what belongs to it: literals that the client sends without asking, which
+// would be taken for commands. It is ErrLiteral when they are more than
+// Limits.Skip, ErrLine, or the error of the source.
 func (c *Command) Abandon() error {
 	if c.err == ErrLiteral {
 		return ErrLiteral
 	}
-	if _, sync, ok := literalAtEnd(c.rest); ok && !sync {
-		return ErrLiteral
+	for left := c.limits.Skip; c.Pending(); {
+		size, _, _ := literalAtEnd(c.rest)
+		if left -= size; left < 0 {
+			return ErrLiteral
+		}
+		if _, err := io.CopyN(io.Discard, c.in, size); err != nil {
+			return readError(err)
+		}
+		line, err := c.in.line(c.limits.Line)
+		if err != nil {
+			return readError(err)
+		}
+		left -= int64(len(line))
+		c.rest = line
 	}
 	c.rest = nil
 	return nil
+}
+
+// Pending tells whether a command that is refused goes on: the client sends a
+// literal without asking.
+func (c *Command) Pending() bool {
+	_, sync, ok := literalAtEnd(c.rest)
+	return ok && !sync
 }
 
 // literalAtEnd finds the literal that a line announces at its end.

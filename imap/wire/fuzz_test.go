@@ -89,7 +89,7 @@ func FuzzCommand(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		var r Reader
 		r.Reset(bytes.NewReader(stream))
-		limits := Limits{Line: 1000, Literal: 500, Total: 3000, Tokens: 100}
+		limits := Limits{Line: 1000, Literal: 500, Total: 3000, Tokens: 100, Skip: 2000}
 		for range len(stream) + 1 {
 			c, err := r.Next(limits, func() error { return nil })
 			if c == nil {
@@ -111,6 +111,9 @@ func FuzzCommand(f *testing.F) {
 			}
 			if err != nil && c.Abandon() != nil {
 				return
+			}
+			if c.Pending() {
+				t.Fatal("a literal would be read as commands")
 			}
 		}
 		t.Fatal("more commands than octets")

@@ -44,13 +44,33 @@ func TestLiteralsAreTakedBothWays(t *testing.T) {
 	}
 }
 
-func TestRefusedNonSyncLiteralCannotBecomeCommands(t *testing.T) {
-	c, err := command("a BOGUS {11+}\r\nINJ NOOP\r\n\r\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c.Abandon() != ErrLiteral {
-		t.Fatal("the literal would be read as commands")
+func TestRefusedLiteralsCannotBecomeCommands(t *testing.T) {
+	for stream, want := range map[string]string{
+		"a BOGUS {10+}\r\nINJ NOOP\r\n\r\nb NOOP\r\n":                              "b",
+		"a BOGUS {10+}\r\nINJ NOOP\r\n {8+}\r\nINJ NOOP more\r\nb NOOP\r\n":        "b",
+		"a BOGUS {10+}\r\nINJ NOOP\r\n {8}\r\nb NOOP\r\n":                          "b", // the client waits for leave
+		"a BOGUS {2000+}\r\nINJ NOOP\r\n":                                          "",
+		"a BOGUS {900+}\r\n" + strings.Repeat("x", 900) + "{900+}\r\nINJ NOOP\r\n": "",
+		"a BOGUS {10+}\r\nINJ":                                                     "",
+	} {
+		var r Reader
+		r.Reset(strings.NewReader(stream))
+		limits := Limits{Line: 100, Literal: 100, Total: 300, Tokens: 10, Skip: 1000}
+		c, err := r.Next(limits, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.Abandon()
+		if (err == nil) != (want != "") {
+			t.Errorf("%.40q: %v", stream, err)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		if c, err = r.Next(limits, nil); err != nil || c.Tag != want {
+			t.Errorf("%.40q: then %+v, %v", stream, c, err)
+		}
 	}
 }
 

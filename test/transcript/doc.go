@@ -27,6 +27,8 @@
 //	S--                   the server hangs up, saying nothing more
 //
 //	TLS                   both ends start TLS now
+//	DEFLATE               both ends compress from now on (RFC 4978); "S-" cannot
+//	                      be played behind it
 //	@ bob                 from here on the connection called bob, dialled when
 //	                      first named; the first connection is called "@"
 //

@@ -23,8 +23,8 @@ type Script struct {
 type step struct {
 	line int    // in the file, from 1
 	src  string // as written
-	who  byte   // 'C', 'S', or 0 for TLS and @
-	sign string // ":", "\\", "<", ".", "~", "*", "&", "-", "--", "TLS", "@"
+	who  byte   // 'C', 'S', or 0 for TLS, DEFLATE and @
+	sign string // ":", "\\", "<", ".", "~", "*", "&", "-", "--", "TLS", "DEFLATE", "@"
 	arg  string
 	more []step // the other S& lines of the row
 }
@@ -76,8 +76,8 @@ func (s *Script) Wire(name string) ([]byte, bool) {
 
 func (s *Script) parseStep(line string) (step, error) {
 	switch {
-	case line == "TLS":
-		return step{sign: "TLS"}, nil
+	case line == "TLS", line == "DEFLATE":
+		return step{sign: line}, nil
 	case line == "--":
 		return step{sign: "--"}, nil
 	case strings.HasPrefix(line, "@ ") && len(line) > 2:

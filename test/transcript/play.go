@@ -136,6 +136,8 @@ func (p *Player) step(s *Script, st step) (got string, err error) {
 	switch {
 	case st.sign == "TLS":
 		return "", p.startTLS()
+	case st.sign == "DEFLATE":
+		return "", p.cur.startDeflate()
 	case st.sign == "@":
 		return "", p.change(st.arg)
 	case st.sign == "--" && (st.who == p.me || st.who == 0):

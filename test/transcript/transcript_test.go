@@ -154,6 +154,36 @@ func TestBothEndsFromOneTextAndTLSBetween(t *testing.T) {
 	}
 }
 
+func TestBothEndsCompress(t *testing.T) {
+	const text = "C: COMPRESS\nS: OK\nDEFLATE\nC: one\nC: two\nS: three\nC< mail\nS--\n-- mail --\na\nb\n"
+	client, server := net.Pipe()
+	defer client.Close()
+	plain := &counting{Conn: client}
+	failed := make(chan error, 1)
+	go func() {
+		defer server.Close()
+		failed <- Serve(t, server, text)
+	}()
+	Play(t, plain, text)
+	if err := <-failed; err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(plain.sent.String(), "one") || !strings.HasPrefix(plain.sent.String(), "COMPRESS\r\n") {
+		t.Errorf("on the wire: %q", plain.sent.String())
+	}
+}
+
+// counting keeps what is written.
+type counting struct {
+	net.Conn
+	sent strings.Builder
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	c.sent.Write(p)
+	return c.Conn.Write(p)
+}
+
 func TestAServerSeesAWrongClient(t *testing.T) {
 	client, server := net.Pipe()
 	defer client.Close()
