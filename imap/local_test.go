@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -200,6 +202,30 @@ func TestEveryAdvertisedWordHasADialogue(t *testing.T) {
 		name := "testdata/extensions/" + spell.Replace(strings.ToLower(c.word)) + ".txt"
 		if _, err := os.Stat(name); err != nil {
 			t.Errorf("%s: %v", c.word, err)
+		}
+	}
+}
+
+// Each command has been heard in a dialogue.
+func TestEveryCommandHasADialogue(t *testing.T) {
+	var all strings.Builder
+	for _, pattern := range []string{"testdata/extensions/*.txt", "testdata/dialogues/*.txt"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Write(text)
+			all.WriteByte('\n')
+		}
+	}
+	for name := range commandTable() {
+		if !regexp.MustCompile(`(?m)^C: \w+ ` + name + `( |$)`).MatchString(all.String()) {
+			t.Errorf("%s is in no dialogue", name)
 		}
 	}
 }
