@@ -48,6 +48,15 @@ type Store interface {
 	// Usage gives what the account holds and its quota.
 	Usage(ctx context.Context, a Account) (Usage, error)
 
+	// Expire lets go what is older than p says, in small steps that leave room
+	// for all other work, and tells of it as it goes. What a run that was cut
+	// off did not do, the next one does. A second Expire waits for the first.
+	//
+	// ErrClock, and nothing else happens, when the clock cannot be believed. An
+	// error of one account is logged and counted in Expired.Failed, and the
+	// rest goes on.
+	Expire(ctx context.Context, p ExpiryPolicy, report func(Expired)) error
+
 	// Health gives nil while the store takes writes, or why it does not:
 	// ErrReadOnly, ErrFull, ErrClosed.
 	Health(ctx context.Context) error

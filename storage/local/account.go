@@ -46,6 +46,7 @@ type account struct {
 	made    map[string]bool        // mailboxes whose directories were made; nil while there are none
 	found   map[*item]maildir.File // files that an earlier run made of items not settled in this one; nil likewise
 	written writtenFiles
+	noted   *standing // its row in the table of accounts; nil is not known
 
 	replay *replayed // while the journal is read; nil after
 }

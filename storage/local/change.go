@@ -34,7 +34,7 @@ func (b *builder) apply(c *change, n uint32, contents []*content) {
 		b.setHash(c.text)
 		b.makeBox(storage.InboxName, c.validity, c.id)
 	case changeDied:
-		b.die()
+		b.die(c.old)
 	case changePassword:
 		b.setHash(c.text)
 	case changeEntry:

@@ -90,6 +90,7 @@ func (cp *checkpoint) run() error {
 			return fmt.Errorf("account %s: %w", at.a.addr, err)
 		}
 	}
+	s.noteAccounts(cp.states)
 	if err := cp.counters(); err != nil {
 		return err
 	}

@@ -57,6 +57,17 @@ func (c *clock) lies() (off time.Duration, lies bool) {
 	return off, off > maxJump || off < -maxJump
 }
 
+// noteworthy is what a later run may be told: the time, or, while it lies, the
+// last that was known.
+func (c *clock) noteworthy() time.Time {
+	if _, lies := c.lies(); !lies {
+		return c.wall()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.good
+}
+
 // now is the time that can be believed.
 func (c *clock) now() time.Time {
 	wall := c.wall()

@@ -69,6 +69,9 @@ type Policy struct {
 	UsernameMax int         // octets of the local-part; zero is the most an address can have
 	PasswordMin int         // characters (Unicode code points)
 	Closed      func() bool // true stops births; nil never does. The file "nocreate" in the data directory does, too
+	// NameReuseAfter is how long the name of an account that was removed is for
+	// those only who have its password of then. Zero: it is free at once.
+	NameReuseAfter time.Duration
 	// Invited tells whether that address, folded, may be born at all. Nil: any.
 	Invited func(smtp.Address) bool
 	// Admit is asked last, when all else lets the account be born, once for a

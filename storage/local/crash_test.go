@@ -132,7 +132,7 @@ func workload() []step {
 func faulty(disk *faultfs.FS) Config {
 	return Config{
 		FS: disk, Domain: "relay.test", SettleAfter: time.Hour, CheckpointEvery: time.Hour, SegmentBytes: 64 << 10, Idle: time.Minute,
-		CheckpointBytes: 1 << 20, Now: func() time.Time { return time.Unix(1_790_000_000, 0) },
+		Policy: Policy{NameReuseAfter: time.Hour}, CheckpointBytes: 1 << 20, Now: func() time.Time { return time.Unix(1_790_000_000, 0) },
 	}
 }
 

@@ -96,7 +96,7 @@ func drills() []drill {
 			settleNow,
 		}
 	}
-	return []drill{
+	return append(expiryDrills(), []drill{
 		{name: "everything", lives: []life{{steps: workload()}}},
 		{
 			name: "adoption",
@@ -188,7 +188,7 @@ func drills() []drill {
 				draftOf("last", inlineMax+1),
 			}}},
 		},
-	}
+	}...)
 }
 
 func freeze(local string, frozen bool) step {

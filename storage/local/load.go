@@ -68,6 +68,7 @@ func (l *loading) read() error {
 		}
 		l.st.hash = l.a.pw.known()
 	}
+	l.s.dropMaildirsize(l.a.dir, names)
 	if err := l.readFiles(names); err != nil {
 		return err
 	}

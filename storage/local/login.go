@@ -45,6 +45,9 @@ func (s *Store) Login(ctx context.Context, addr smtp.Address, p storage.Password
 	if st := a.now.Load(); st.alive { // another login was faster
 		return s.enter(ctx, a, p)
 	}
+	if err := s.nameIsFree(ctx, a, p); err != nil {
+		return storage.Account{}, s.refuseBirth(ours, err)
+	}
 	if err := s.admit(ctx, ours, from); err != nil {
 		return storage.Account{}, s.refuseBirth(ours, err)
 	}
@@ -126,6 +129,9 @@ func (s *Store) setAside(a *account) error {
 	if err := s.fs.Mkdir(removedDir); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make directory: %w", err)
 	}
+	if err := s.syncDirs("."); err != nil { // or the directory is gone with all that moved there
+		return err
+	}
 	name := fmt.Sprintf("%s/%s.%d", removedDir, path.Base(a.dir), s.nextValidity())
 	if err := s.fs.Rename(a.dir, name); err != nil {
 		return fmt.Errorf("move an earlier account aside: %w", err)
@@ -134,7 +140,7 @@ func (s *Store) setAside(a *account) error {
 	if s.cfg.NoSync {
 		return nil
 	}
-	for _, dir := range []string{".", removedDir, s.mailDir()} {
+	for _, dir := range []string{removedDir, s.mailDir()} {
 		if err := s.fs.SyncDir(dir); err != nil {
 			return s.lost(err)
 		}

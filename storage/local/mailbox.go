@@ -122,6 +122,9 @@ func (m *mailbox) Read(ctx context.Context, uids []storage.UID, part storage.Par
 		if err := give(uid, o, part, f); err != nil {
 			return err
 		}
+		if part == storage.Whole {
+			m.s.fetched(m.a, bs, at)
+		}
 	}
 	return nil
 }

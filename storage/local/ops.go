@@ -61,7 +61,7 @@ func (c *commit) do(op storage.Op, hash string, out *storage.Outcome) {
 	case storage.SetPassword:
 		out.Err = c.setPassword(b, hash)
 	case storage.DeleteAccount:
-		c.change(b, change{kind: changeDied, old: b.st.hash})
+		c.change(b, change{kind: changeDied, old: b.a.pw.known()})
 	}
 }
 

@@ -18,10 +18,20 @@ func (s *Store) do(j *job) error {
 	case jobDropBox:
 		return s.dropBoxFiles(j.a, j.box)
 	case jobWipe:
-		j.a.made, j.a.written = nil, writtenFiles{}
-		return s.fs.RemoveAll(j.a.dir)
+		j.a.made, j.a.written, j.a.noted = nil, writtenFiles{}, nil
+		// In this order: a full disk has room for the name then. Until the name
+		// is durable the record is kept, and brings us here again.
+		if err := s.fs.RemoveAll(j.a.dir); err != nil {
+			return err
+		}
+		return s.names.add(j.a.addr, j.box)
 	case jobAccount:
 		return s.writeAccount(j.a)
+	case jobFetched:
+		if err := s.markFetched(j); err != nil {
+			return err
+		}
+		s.release(j.a)
 	case jobRemove:
 		return s.dir(j.a, j.box).Remove(j.file.Sub, j.file.Name)
 	}

@@ -20,13 +20,14 @@ const (
 	jobWipe                   // the account is gone
 	jobAccount                // the account's directory and password file
 	jobRemove                 // a file that is nobody's
+	jobFetched                // an item was fetched; the job holds its account
 )
 
 // job is something to be done on disk after its record is durable.
 type job struct {
 	kind jobKind
 	a    *account
-	box  string
+	box  string // of jobWipe the hash that the account had
 	msg  storage.Message
 	it   *item
 	file maildir.File // of jobRemove
@@ -289,6 +290,7 @@ func (r *settler) upkeep() {
 			r.s.log.Error("checkpoint failed, the journal is kept", "part", "storage", "error", err)
 		}
 	}
+	r.s.noteClock()
 	if now.Sub(r.swept) >= r.s.cfg.Idle/2 {
 		r.swept = now
 		r.s.sweep(r.s.cfg.Idle)

@@ -45,7 +45,11 @@ func (s *Store) rename(j *job) error {
 	if loc&locSettled == 0 || loc&locDead != 0 || locFlags(loc) == flags {
 		return nil
 	}
-	want := locOf(loc&locCur != 0, flags) | locSettled
+	return s.place(j, loc, locOf(loc&locCur != 0, flags)|locSettled)
+}
+
+// place gives the file of an item that lies at loc the place it wants.
+func (s *Store) place(j *job, loc, want uint32) error {
 	fromSub, fromName := j.it.fileName(&j.msg, loc)
 	sub, name := j.it.fileName(&j.msg, want)
 	s.naming.Lock()

@@ -38,6 +38,7 @@ type boxState struct {
 	floor  storage.ModSeq
 	octets int64
 	oldest storage.Time // of Message.Saved, while there are messages
+	large  storage.Time // the same of content above storage.LargeSize; zero when there is none
 	seq    uint64       // of the last record that changed it, or applied in its snapshot
 }
 
@@ -221,11 +222,11 @@ func (b *builder) dropBox(name string) {
 	}
 }
 
-// die ends the account.
-func (b *builder) die() {
+// die ends the account, whose hash that was.
+func (b *builder) die(hash string) {
 	b.forget()
 	b.st.alive, b.st.hash = false, ""
-	b.jobs = append(b.jobs, job{kind: jobWipe})
+	b.jobs = append(b.jobs, job{kind: jobWipe, box: hash})
 	b.died, b.changed = true, true
 }
 
@@ -243,9 +244,7 @@ func (b *builder) add(bs *boxState, m storage.Message, it *item, from source) {
 	bs.view.Messages = append(bs.view.Messages, m)
 	bs.items = append(bs.items, it)
 	bs.octets += m.Size
-	if len(bs.items) == 1 || m.Saved < bs.oldest {
-		bs.oldest = m.Saved
-	}
+	bs.age(&m, len(bs.items) == 1)
 	bs.view.UIDNext = max(bs.view.UIDNext, m.UID+1)
 	bs.view.HighestModSeq = max(bs.view.HighestModSeq, m.ModSeq)
 	b.added = append(b.added, addition{it, bs.view.Name, m, from})
@@ -296,12 +295,21 @@ func (b *builder) expunge(bs *boxState, uids []storage.UID, modseq storage.ModSe
 	}
 }
 
-// setOldest looks for the oldest message.
+// setOldest looks for the oldest messages.
 func (bs *boxState) setOldest() {
+	bs.large = 0
 	for i := range bs.view.Messages {
-		if saved := bs.view.Messages[i].Saved; i == 0 || saved < bs.oldest {
-			bs.oldest = saved
-		}
+		bs.age(&bs.view.Messages[i], i == 0)
+	}
+}
+
+// age takes a message into account for the oldest ones.
+func (bs *boxState) age(m *storage.Message, first bool) {
+	if first || m.Saved < bs.oldest {
+		bs.oldest = m.Saved
+	}
+	if saved := max(m.Saved, 1); m.Size > storage.LargeSize && (bs.large == 0 || saved < bs.large) {
+		bs.large = saved
 	}
 }
 

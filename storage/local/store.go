@@ -38,6 +38,8 @@ type Store struct {
 	hashing   gate
 	settler   *settler
 	clock     *clock
+	names     *nameList // of accounts that are gone
+	expiring  gate      // lets one expiry run at a time
 
 	created                                      prometheus.Counter
 	trimmedMessages, trimmedOctets, quotaRefused prometheus.Counter
@@ -61,6 +63,8 @@ type Store struct {
 	wasted   int64      // octets of unneeded
 
 	disk        sync.Mutex     // held by who changes files of mailboxes: the settler, a checkpoint; guards the fields below
+	table       lineFile       // of accounts, see table.go
+	clockNoted  time.Time      // when the time was last noted in it
 	sources     map[*item]bool // linked from since the last flush, with no other source of their content
 	settled     int            // items since start
 	abandoned   []string       // of checkpoints that failed
@@ -102,6 +106,9 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s.settler = newSettler(s)
 	s.clock = newClock(&s.cfg)
+	s.table = lineFile{s: s, name: tableName, title: tableTitle}
+	s.names = newNameList(s)
+	s.expiring = make(gate, 1)
 	if err := s.openDir(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -146,6 +153,9 @@ func (s *Store) start() error {
 		return err
 	}
 	if err := s.makeIDs(); err != nil {
+		return err
+	}
+	if err := s.readClock(); err != nil {
 		return err
 	}
 	if err := s.openJournal(); err != nil {
