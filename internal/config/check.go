@@ -90,6 +90,7 @@ func (c *Config) faults() []fault {
 	k.limits(&c.Limits)
 	k.storage(&c.Storage)
 	k.imap(&c.IMAP)
+	k.push(&c.Push)
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	k.oneOf("log.format", c.Log.Format, LogText, LogJSON)
 	k.iroh(&c.Iroh)
@@ -210,6 +211,13 @@ func (k *checker) derp(d *DERP) {
 	k.url("derp.verify_url", d.VerifyURL)
 	if d.Enabled && d.VerifyURL == "" {
 		k.badPair("derp.verify_url", "derp.enabled", "must be set where derp.enabled is true, or the relay is open to the world")
+	}
+}
+
+func (k *checker) push(p *Push) {
+	k.url("push.url", p.URL)
+	if p.Enabled && p.URL == "" {
+		k.badPair("push.url", "push.enabled", "must not be empty while push.enabled is true")
 	}
 }
 

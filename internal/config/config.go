@@ -26,6 +26,7 @@ type Config struct {
 	Limits   Limits   `toml:"limits"`
 	Storage  Storage  `toml:"storage"`
 	IMAP     IMAP     `toml:"imap"`
+	Push     Push     `toml:"push"`
 	Log      Log      `toml:"log"`
 	Iroh     Iroh     `toml:"iroh"`
 	DERP     DERP     `toml:"derp"`
@@ -99,6 +100,11 @@ type TLS struct {
 	// modes "acme" and "self-signed", at most 16. The domain and, where it is a
 	// name, its "www." and "mta-sts." names are always there. Default [].
 	Names []string `toml:"names"`
+	// Roots is a PEM file of certificates that are trusted beside the system's
+	// when the relay itself connects to others, to the push gateway for one; for
+	// laboratories. A relative path starts at the directory of this file.
+	// Default "".
+	Roots string `toml:"roots"`
 }
 
 // ACME says who issues the certificate of tls.mode "acme". Names are proved on
@@ -282,6 +288,19 @@ type IMAP struct {
 	// transmit, for a round trip per connection and up to 32 KiB of memory for
 	// each session that uses it. Default false.
 	Compress bool `toml:"compress"`
+}
+
+// Push says how devices that sleep are woken when mail comes: each has left a
+// token with its account, which is posted to a gateway that the platform's own
+// service listens to. A request has the token and nothing else.
+type Push struct {
+	// Enabled has devices woken; false keeps their tokens and wakes nobody.
+	// Default true.
+	Enabled bool `toml:"enabled"`
+	// URL is that of the gateway, beginning with "https://" or, in laboratories,
+	// "http://". Its certificate may be one of tls.roots.
+	// Default "https://notifications.delta.chat/notify".
+	URL string `toml:"url"`
 }
 
 // Values of Log.Format.

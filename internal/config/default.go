@@ -42,7 +42,8 @@ func Default(domain string) *Config {
 		Iroh: Iroh{
 			Enabled: true, MaxClients: 10000, PerClient: 250, BytesPerSecond: 4 * Mebi, Burst: 16 * Mebi, Memory: 128 * Mebi,
 		},
-		Log: Log{Level: "info", Format: LogText},
+		Push: Push{Enabled: true, URL: "https://notifications.delta.chat/notify"},
+		Log:  Log{Level: "info", Format: LogText},
 	}
 }
 
@@ -76,7 +77,8 @@ const demoPort = 10025
 func Demo(dataDir string) (*Config, error) {
 	c := Default("_demo.test")
 	c.DataDir = dataDir
-	c.Log.Level = "warn" // the invites stay on the screen
+	c.Log.Level = "warn"   // the invites stay on the screen
+	c.Push.Enabled = false // a first look calls nobody
 	c.Limits.AnyMachine()
 	port := demoPort
 	for _, addrs := range []*[]string{
