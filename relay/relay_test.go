@@ -2,11 +2,14 @@ package relay
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"barid/relay/wire"
 )
@@ -261,5 +264,28 @@ func TestPeersHearWhoIsGone(t *testing.T) {
 		if got := stranger.sync(); len(got) != 0 {
 			t.Errorf("%s: a stranger heard %+v", name, got)
 		}
+	}
+}
+
+// The probe sees whether a relay works, and what is wrong with one that does
+// not.
+func TestProbe(t *testing.T) {
+	s := newSite(t, Config{MaxClients: 1})
+	for _, h := range []how{{}, {tls: true}} {
+		if err := Probe(t.Context(), s.dial(h), "relay.test"); err != nil {
+			t.Error(err)
+		}
+		until(t, "it is gone", func() bool { return s.value("iroh_clients_use") == 0 })
+	}
+	s.join(how{dialect: wire.V2, private: seed(1)})
+	if err := Probe(t.Context(), s.dial(how{}), "relay.test"); err == nil || !strings.Contains(err.Error(), "503") {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	if err := Probe(ctx, ours, "relay.test"); err == nil {
+		t.Error("nobody answered, and all is well")
 	}
 }

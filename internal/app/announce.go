@@ -22,8 +22,8 @@ func (a *App) announce(_ context.Context, entry string) ([]byte, bool) {
 			return []byte("mailto:" + a.cfg.Contact.Admin), true
 		}
 	case entryIroh:
-		if a.cfg.Iroh.URL != "" {
-			return []byte(a.cfg.Iroh.URL), true
+		if url := a.irohURL(); url != "" {
+			return []byte(url), true
 		}
 	case entryVersions:
 		return a.versions.Value()

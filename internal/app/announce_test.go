@@ -23,7 +23,11 @@ func TestSharedEntries(t *testing.T) {
 		want  string // what it begins with; empty for none
 	}{
 		{entryIroh, func(c *config.Config) { c.Iroh.URL = "https://iroh.test/x y" }, "https://iroh.test/x y"},
-		{entryIroh, func(c *config.Config) { c.Iroh.URL = "" }, ""},
+		{entryIroh, nil, "https://relay.test"},
+		{entryIroh, func(c *config.Config) { c.Domain = "192.0.2.7" }, "https://192.0.2.7"},
+		{entryIroh, func(c *config.Config) { c.Iroh.Enabled = false }, ""},
+		{entryIroh, func(c *config.Config) { c.Listen.HTTPS = nil }, ""},
+		{entryIroh, func(c *config.Config) { c.Iroh.Enabled, c.Iroh.URL = false, "https://iroh.test" }, "https://iroh.test"},
 		{entryAdmin, func(c *config.Config) { c.Contact.Admin = "admin@relay.test" }, "mailto:admin@relay.test"},
 		{entryAdmin, nil, ""},
 		{entryRecipients, nil, "1000"},
@@ -40,7 +44,7 @@ func TestSharedEntries(t *testing.T) {
 		if c.set != nil {
 			c.set(cfg)
 		}
-		a := &App{cfg: cfg, versions: appversions.New(cfg.IMAP.AppVersions, nil)}
+		a := &App{cfg: cfg, names: namesOf(cfg.Domain), versions: appversions.New(cfg.IMAP.AppVersions, nil)}
 		value, ok := a.announce(t.Context(), c.entry)
 		if ok != (c.want != "") || !strings.HasPrefix(string(value), c.want) {
 			t.Errorf("%s: %v, %q, want %q", c.entry, ok, value, c.want)

@@ -22,7 +22,7 @@ func (a *App) Status() admin.Status {
 		Version: a.opt.Version, Commit: a.opt.Commit, Domain: a.cfg.Domain,
 		Started: a.started, Now: time.Now(),
 		Limits:   admin.LimitsOf(a.metrics),
-		Findings: slices.Concat(a.certs.Findings(), a.versions.Findings()),
+		Findings: slices.Concat(a.certs.Findings(), a.versions.Findings(), a.irohFindings()),
 	}
 	a.mu.Lock()
 	for _, l := range a.addrs {

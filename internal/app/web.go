@@ -27,6 +27,7 @@ type webServers struct {
 	https, clear, redirect, metrics *netserve.Queue
 	servers                         []*http.Server
 	queues                          []*netserve.Queue
+	realtime                        *realtime
 	log                             *slog.Logger
 	done                            sync.WaitGroup
 }
@@ -67,6 +68,11 @@ func (w *webServers) serve() {
 // shutdown lets requests under way finish until ctx ends.
 func (w *webServers) shutdown(ctx context.Context) {
 	var all sync.WaitGroup
+	all.Go(func() {
+		if err := w.realtime.shutdown(ctx); err != nil {
+			w.log.Warn("clients of the iroh relay did not end in time", "part", "web", "error", err)
+		}
+	})
 	for _, s := range w.servers {
 		all.Go(func() {
 			if s.Shutdown(ctx) != nil {
@@ -99,7 +105,8 @@ func (a *App) makeWeb() error {
 	if err != nil {
 		return err
 	}
-	w := &webServers{log: a.log}
+	w := &webServers{log: a.log, realtime: a.makeRealtime()}
+	pages = w.realtime.before(pages)
 	w.https = w.add("https", pages)
 	w.redirect = w.add("redirect", a.certs.HTTPChallenge(web.Redirect(cfg)))
 	w.clear = w.add("http_clear", pages)

@@ -210,7 +210,7 @@ func (k *checker) iroh(i *Iroh) {
 func (k *checker) derp(d *DERP) {
 	k.url("derp.verify_url", d.VerifyURL)
 	if d.Enabled && d.VerifyURL == "" {
-		k.badPair("derp.verify_url", "derp.enabled", "must be set where derp.enabled is true, or the relay is open to the world")
+		k.badPair("derp.verify_url", "derp.enabled", "derp.enabled wants derp.verify_url, or the relay would be open to the world")
 	}
 }
 

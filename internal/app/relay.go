@@ -1,0 +1,168 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync"
+	"time"
+
+	"barid/internal/finding"
+	"barid/relay"
+)
+
+// realtime is what the web listeners serve beside pages: the iroh relay.
+type realtime struct {
+	iroh *relay.Server // nil when it is off
+	seen seen
+}
+
+func (a *App) makeRealtime() *realtime {
+	r := &realtime{}
+	if c := a.cfg.Iroh; c.Enabled {
+		r.iroh = relay.New(relay.Config{
+			MaxClients: c.MaxClients, PerClient: c.PerClient,
+			BytesPerSecond: int64(c.BytesPerSecond), Burst: int64(c.Burst), Memory: int64(c.Memory),
+			Client: clientOf, Logger: a.log, Metrics: a.metrics,
+		})
+	}
+	return r
+}
+
+// before answers what is not for the pages.
+func (r *realtime) before(pages http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		switch path := req.URL.Path; {
+		case r.iroh != nil && (path == "/relay" || path == "/ping" || path == "/derp"):
+			r.iroh.ServeHTTP(w, req)
+		default:
+			pages.ServeHTTP(w, req)
+		}
+	})
+}
+
+// shutdown ends all clients of the relay.
+func (r *realtime) shutdown(ctx context.Context) error {
+	if r.iroh == nil {
+		return nil
+	}
+	return r.iroh.Shutdown(ctx)
+}
+
+// irohURL is what clients are told to use: what the configuration says, else
+// this relay at its domain, when it is there.
+func (a *App) irohURL() string {
+	c := a.cfg.Iroh
+	if c.URL != "" || !c.Enabled || len(a.cfg.Listen.HTTPS) == 0 {
+		return c.URL
+	}
+	return "https://" + a.names.host
+}
+
+// Bounds of a look at the relay that clients are told to use.
+const (
+	probeTime  = 5 * time.Second
+	probeEvery = 30 * time.Second // whoever asks sooner gets what was seen
+)
+
+// seen is what was found at the last look.
+type seen struct {
+	mu       sync.Mutex // guards the fields below; held while looking
+	when     time.Time
+	findings []finding.Finding
+}
+
+// irohFindings looks whether a client gets what it is told to use, with the
+// handshake that it does itself.
+func (a *App) irohFindings() []finding.Finding {
+	s := &a.web.realtime.seen
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.when.IsZero() || time.Since(s.when) > probeEvery {
+		ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+		defer cancel()
+		s.findings = a.lookAtIroh(ctx)
+		s.when = time.Now()
+	}
+	return s.findings
+}
+
+func (a *App) lookAtIroh(ctx context.Context) []finding.Finding {
+	target := a.irohURL()
+	if target == "" {
+		return nil
+	}
+	err := a.probeIroh(ctx, target)
+	if certificate := (*tls.CertificateVerificationError)(nil); errors.As(err, &certificate) {
+		return []finding.Finding{{
+			ID: "iroh.certificate", Severity: finding.Warning,
+			Text:   "In-chat apps cannot use the iroh relay at " + target + ": clients take only certificates of public authorities there.",
+			Remedy: `Get a trusted certificate (tls.mode = "acme"), or name another relay in iroh.url.`,
+		}}
+	}
+	if err != nil {
+		return []finding.Finding{{
+			ID: "iroh.unusable", Severity: finding.Fault,
+			Text:   fmt.Sprintf("The iroh relay at %s, which clients are told to use, does not work: %s.", target, quiet(err)),
+			Remedy: "Look at iroh.url and at what stands before it; without iroh.url, at listen.https.",
+		}}
+	}
+	return nil
+}
+
+// probeIroh tries the relay at a URL that config has checked. This relay is
+// asked at its own listener: from here its name may lead elsewhere, or nowhere.
+func (a *App) probeIroh(ctx context.Context, target string) error {
+	u, err := url.Parse(target)
+	if err != nil {
+		return fmt.Errorf("read the URL: %w", err)
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	addr := net.JoinHostPort(u.Hostname(), port)
+	if a.cfg.Iroh.URL == "" {
+		addr = reachable(a.Addr("https"))
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	if u.Scheme == "https" {
+		c := tls.Client(conn, &tls.Config{ServerName: u.Hostname()})
+		if err := c.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return fmt.Errorf("TLS: %w", err)
+		}
+		conn = c
+	}
+	return relay.Probe(ctx, conn, u.Host)
+}
+
+// reachable gives an address at which a listener is reached from here.
+func reachable(listening string) string {
+	addr, err := netip.ParseAddrPort(listening)
+	if err != nil || !addr.Addr().IsUnspecified() {
+		return listening
+	}
+	loopback := netip.IPv6Loopback()
+	if addr.Addr().Is4() {
+		loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return netip.AddrPortFrom(loopback, addr.Port()).String()
+}
+
+// quiet gives an error without the addresses that package net puts into it.
+func quiet(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return fmt.Errorf("%s: %w", op.Op, op.Err)
+	}
+	return err
+}
