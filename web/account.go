@@ -7,6 +7,8 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+
+	"barid/internal/ratelimit"
 )
 
 // offer is a new address with its password. Nobody is asked whether the name
@@ -70,8 +72,12 @@ func (s *site) serveNew(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	if r.Method != http.MethodPost && !s.cfg.SelfSigned && !s.cfg.Closed {
-		redirect(w, accountLink(s.cfg.Domain))
+	if who := s.cfg.Registration(); r.Method != http.MethodPost && !s.cfg.SelfSigned && who != Closed {
+		token := ""
+		if who == ByInvitation {
+			token = tokenOf(r)
+		}
+		redirect(w, accountLink(s.cfg.Domain, token))
 		return
 	}
 	o, status, reason := s.take(w, r)
@@ -92,19 +98,23 @@ func (s *site) serveNewPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	o, status, reason := s.take(w, r)
-	s.pages.fresh(o, status, reason).serve(w, r)
+	s.pages.fresh(o, s.cfg.Registration(), status, reason).serve(w, r)
 }
 
-// closed is said where no account is born.
-const closed = "This relay takes no new profiles."
+// What is said where not everybody gets an account.
+const (
+	closed       = "This relay takes no new profiles."
+	byInvitation = "This relay takes new profiles by invitation only."
+)
 
 // take makes an offer when the client's network may have one. The reason is
 // for the person in front of the client.
 func (s *site) take(w http.ResponseWriter, r *http.Request) (o offer, status int, reason string) {
-	if s.cfg.Closed {
-		return o, http.StatusForbidden, closed
+	who, token := s.cfg.Registration(), tokenOf(r)
+	if status, reason := s.stranger(who, token); status != http.StatusOK {
+		return o, status, reason
 	}
-	if !s.offers.allow(s.cfg.Client(r)) {
+	if ok, _ := s.offers.Allow(ratelimit.Network(s.cfg.Client(r))); !ok {
 		s.refused.Inc()
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(1/s.cfg.NewPerSecond))))
 		return o, http.StatusTooManyRequests, "Too many new profiles from your network. Please try again in a few seconds."
@@ -113,6 +123,11 @@ func (s *site) take(w http.ResponseWriter, r *http.Request) (o offer, status int
 	if err != nil {
 		s.cfg.Logger.Error("no new account could be offered", "part", "web", "err", err)
 		return o, http.StatusInternalServerError, "This relay has a fault of its own. Please try again later."
+	}
+	if who == ByInvitation {
+		if status, reason := s.reserve(token, o.Address); status != http.StatusOK {
+			return offer{}, status, reason
+		}
 	}
 	s.offered.Inc()
 	return o, http.StatusOK, ""

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"barid/internal/metrics"
+	"barid/internal/ratelimit"
 	"barid/smtp"
 )
 
@@ -140,24 +141,20 @@ func TestANetworkOverItsRateIsToldSo(t *testing.T) {
 	})
 }
 
-func TestALimiterForgetsAndStaysSmall(t *testing.T) {
-	l := newLimiter(0.001, 1)
-	busy := netip.MustParseAddr("192.0.2.1")
-	l.allow(busy)
-	for i := range 5 * generation {
-		l.allow(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}))
-		if i%1000 == 0 && l.allow(busy) {
-			t.Fatalf("a busy network was forgotten after %d others", i)
-		}
+func TestTheLimiterStaysSmall(t *testing.T) {
+	counters := metrics.New()
+	l := newLimiter(0.001, 1, counters)
+	for i := range 5 * maxNetworks {
+		l.Allow(ratelimit.Network(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1})))
 	}
-	if n := len(l.young) + len(l.old); n > 2*generation {
-		t.Fatalf("%d networks are known", n)
+	if v, _ := counters.Values(); v["web_new_networks_use"] > maxNetworks || v["web_new_networks_limit"] != maxNetworks {
+		t.Fatalf("%v networks are known of %v", v["web_new_networks_use"], v["web_new_networks_limit"])
 	}
 }
 
 func TestClientsWithoutAnAddressShareABucket(t *testing.T) {
-	l := newLimiter(0.001, 1)
-	if !l.allow(netip.Addr{}) || l.allow(netip.Addr{}) {
+	h := made(Config{Domain: "relay.test", NewBurst: 1, Client: func(*http.Request) netip.Addr { return netip.Addr{} }})
+	if a, b := get(h, "POST", "/new").Code, get(h, "POST", "/new").Code; a != 200 || b != 429 {
 		t.Fatal("no bucket, or more than one")
 	}
 }
@@ -202,10 +199,12 @@ type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("no more") }
 
+func always(r Registration) func() Registration { return func() Registration { return r } }
+
 // Where no account is born, nobody is given one that could not log in.
 func TestAClosedRelayOffersNothing(t *testing.T) {
 	for _, selfSigned := range []bool{false, true} {
-		h := made(Config{Domain: "relay.test", SelfSigned: selfSigned, Closed: true})
+		h := made(Config{Domain: "relay.test", SelfSigned: selfSigned, Registration: always(Closed)})
 		for _, method := range []string{"GET", "POST"} {
 			w := get(h, method, "/new")
 			if w.Code != 403 || w.Body.String() != `{"reason":"This relay takes no new profiles."}`+"\n" {

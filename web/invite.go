@@ -64,9 +64,28 @@ func AccountURI(domain string) string {
 	return "DCACCOUNT:https://" + urlHost(bareHost(domain)) + "/new"
 }
 
-// accountLink is AccountURI as browsers know the scheme.
-func accountLink(domain string) string {
-	return "dcaccount:" + strings.TrimPrefix(AccountURI(domain), "DCACCOUNT:")
+// InviteURI is AccountURI for who has an invitation's token: letters and
+// digits.
+func InviteURI(domain, token string) string { return AccountURI(domain) + tokenQuery(token) }
+
+// InvitePage gives the address of the page that shows an invitation to a
+// browser.
+func InvitePage(domain, token string) string {
+	return "https://" + urlHost(bareHost(domain)) + "/" + tokenQuery(token)
+}
+
+// accountLink is InviteURI as browsers know the scheme; AccountURI without a
+// token.
+func accountLink(domain, token string) string {
+	return "dcaccount:" + strings.TrimPrefix(InviteURI(domain, token), "DCACCOUNT:")
+}
+
+// tokenQuery is how a token stands in a URL.
+func tokenQuery(token string) string {
+	if token == "" {
+		return ""
+	}
+	return "?t=" + token
 }
 
 // escape writes s percent-encoded (RFC 3986 section 2.3), except for the

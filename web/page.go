@@ -34,7 +34,8 @@ type view struct {
 	Style   template.CSS
 	Script  template.JS // empty for none
 	Ask     bool        // there is no invitation yet; a button asks for one
-	Closed  bool        // there never is one
+	New     string      // where that button leads
+	Closed  bool        // there is none for this reader
 	Fresh   bool        // the invitation was made for this reader
 	Link    template.URL
 	QR      template.HTML
@@ -55,35 +56,61 @@ func hashOf(text string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
+// landingAge is how long a cache may keep the page, in seconds: who may come
+// changes while the relay runs.
+const landingAge = 10
+
 // landing is the page at "/". A self-signed relay has no link that serves
 // everybody: there a script asks for one, or without script the reader does.
-func (p *pages) landing() document {
-	if p.cfg.Closed {
-		return p.write(view{Sorry: closed}, http.StatusOK, 300)
-	}
-	if p.cfg.SelfSigned {
-		return p.write(view{Ask: true, Script: template.JS(pageJS)}, http.StatusOK, 300)
+func (p *pages) landing(who Registration) document {
+	switch {
+	case who == Closed:
+		return p.write(view{Closed: true, Sorry: closed}, http.StatusOK, landingAge)
+	case who == ByInvitation:
+		return p.write(view{Closed: true, Sorry: byInvitation}, http.StatusOK, landingAge)
+	case p.cfg.SelfSigned:
+		return p.write(view{Ask: true, New: newPage, Script: template.JS(pageJS)}, http.StatusOK, landingAge)
 	}
 	return p.write(view{
-		Link: template.URL(accountLink(p.cfg.Domain)),
+		Link: template.URL(accountLink(p.cfg.Domain, "")),
 		QR:   template.HTML(qrSVG(AccountURI(p.cfg.Domain))),
-	}, http.StatusOK, 300)
+	}, http.StatusOK, landingAge)
+}
+
+// newPage is where a page with an offer is.
+const newPage = "/new.html"
+
+// invited is the page for who has a good token. No script asks for an account
+// by itself: it would take a use each time that the page is looked at.
+func (p *pages) invited(token string) document {
+	if p.cfg.SelfSigned {
+		return p.write(view{Ask: true, New: newPage + tokenQuery(token)}, http.StatusOK, 0)
+	}
+	return p.write(view{
+		Link: template.URL(accountLink(p.cfg.Domain, token)),
+		QR:   template.HTML(qrSVG(InviteURI(p.cfg.Domain, token))),
+	}, http.StatusOK, 0)
 }
 
 // fresh is the page with an offer, or with why there is none.
-func (p *pages) fresh(o offer, status int, reason string) document {
+func (p *pages) fresh(o offer, who Registration, status int, reason string) document {
+	again := newPage
+	if who != Open {
+		again = ""
+	}
 	if status != http.StatusOK {
-		return p.write(view{Ask: !p.cfg.Closed, Sorry: reason}, status, 0)
+		return p.write(view{Ask: who == Open, New: again, Closed: who != Open, Sorry: reason}, status, 0)
 	}
 	return p.write(view{
 		Fresh: true,
+		New:   again,
 		Link:  template.URL(o.LoginURI),
 		QR:    template.HTML(qrSVG(o.LoginURI)),
 	}, status, 0)
 }
 
 func (p *pages) write(v view, status, age int) document {
-	v.Domain, v.Contact, v.Closed, v.Style = p.cfg.Domain, p.cfg.Contact, p.cfg.Closed, template.CSS(pageCSS)
+	v.Domain, v.Contact, v.Style = p.cfg.Domain, p.cfg.Contact, template.CSS(pageCSS)
 	b := &bytes.Buffer{}
 	if err := pageTemplate.Execute(b, v); err != nil {
 		panic("web: the template and its view are both ours: " + err.Error())

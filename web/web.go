@@ -5,6 +5,7 @@
 //	/                                        the page, with link and QR code
 //	/new, /new/, /cgi-bin/newemail.py        a new address and password (JSON)
 //	/new.html                                the same as a page; self-signed relays only
+//	/?t=TOKEN, /new?t=TOKEN, /new.html?t=TOKEN   the same for who has an invitation
 //	/qr-chatmail-invite-DOMAIN.png           the invitation as an image
 //	/.well-known/autoconfig/mail/config-v1.1.xml   where IMAP and SMTP are
 //	/robots.txt, /generate_204
@@ -27,6 +28,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"barid/internal/metrics"
+	"barid/internal/ratelimit"
 	"barid/smtp"
 )
 
@@ -42,8 +44,11 @@ type Config struct {
 	// then get a dclogin: link, which tells them to accept that, instead of a
 	// dcaccount: link.
 	SelfSigned bool
-	// Closed says that no account is born here: nobody is offered one.
-	Closed bool
+	// Registration tells who is offered an account now. It is asked for each
+	// request. Default: Open.
+	Registration func() Registration
+	// Invites has the invitations. Where it is nil, ByInvitation is Closed.
+	Invites Invites
 	// UsernameLength is how many characters a new name has. Default 9.
 	UsernameLength int
 	// PasswordMin is the shortest password that a new account may have; those
@@ -70,6 +75,26 @@ type Config struct {
 	Metrics *metrics.Registry
 }
 
+// Registration says who may have a new account.
+type Registration int
+
+// The values of Registration.
+const (
+	Open         Registration = iota // anybody
+	ByInvitation                     // who has a token
+	Closed                           // nobody
+)
+
+// Invites are the invitations of a relay that takes new accounts by them only.
+// The errors of both wrap one of invites.ErrUnknown, ErrExpired, ErrUsedUp or
+// ErrFull; others are faults of ours.
+type Invites interface {
+	// Valid tells whether a token would get an account now.
+	Valid(token string) error
+	// Reserve lets an address be born, durably, and takes a use for that.
+	Reserve(token string, a smtp.Address) error
+}
+
 // withDefaults fills in what was left out.
 func (cfg Config) withDefaults() Config {
 	cfg.Host = cmp.Or(cfg.Host, bareHost(cfg.Domain))
@@ -82,6 +107,17 @@ func (cfg Config) withDefaults() Config {
 	}
 	if cfg.Client == nil {
 		cfg.Client = remote
+	}
+	if cfg.Registration == nil {
+		cfg.Registration = func() Registration { return Open }
+	}
+	if ask := cfg.Registration; cfg.Invites == nil {
+		cfg.Registration = func() Registration {
+			if ask() == Open {
+				return Open
+			}
+			return Closed
+		}
 	}
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
@@ -129,7 +165,7 @@ const maxBody = 64 << 10
 // site is the handler of one relay.
 type site struct {
 	cfg     Config
-	offers  *limiter
+	offers  *ratelimit.Limiter[netip.Prefix]
 	login   LoginOptions
 	offered prometheus.Counter
 	refused prometheus.Counter
@@ -138,8 +174,8 @@ type site struct {
 	robots  document
 	config  document // the autoconfiguration
 	qr      document
-	qrPath  string // empty for no invitation; that path is the landing page already
-	landing document
+	qrPath  string
+	landing map[Registration]document
 }
 
 // New makes the handler of all routes. It answers by path alone, whatever
@@ -154,7 +190,7 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	s := &site{
 		cfg:     cfg,
-		offers:  newLimiter(cfg.NewPerSecond, cfg.NewBurst),
+		offers:  newLimiter(cfg.NewPerSecond, cfg.NewBurst, cfg.Metrics),
 		login:   loginOptions(cfg),
 		offered: cfg.Metrics.Counter("web_new_offered", "Addresses and passwords made for new accounts."),
 		refused: cfg.Metrics.Counter("web_new_refused", "Requests for a new account over the rate of a network."),
@@ -162,11 +198,12 @@ func New(cfg Config) (http.Handler, error) {
 		robots:  document{kind: "text/plain; charset=utf-8", body: []byte("User-agent: *\nDisallow: /\n"), age: 3600},
 		config:  document{kind: "application/xml; charset=utf-8", body: autoconfig(cfg), age: 3600},
 	}
-	if !cfg.Closed {
-		s.qr = document{kind: "image/png", body: invitePNG(AccountURI(cfg.Domain)), age: 3600}
-		s.qrPath = "/qr-chatmail-invite-" + cfg.Domain + ".png"
+	s.qr = document{kind: "image/png", body: invitePNG(AccountURI(cfg.Domain)), age: landingAge}
+	s.qrPath = "/qr-chatmail-invite-" + cfg.Domain + ".png"
+	s.landing = map[Registration]document{}
+	for _, r := range []Registration{Open, ByInvitation, Closed} {
+		s.landing[r] = s.pages.landing(r)
 	}
-	s.landing = s.pages.landing()
 	return s, nil
 }
 
@@ -194,8 +231,12 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/new.html":
 		s.serveNewPage(w, r)
 	case "", "/", "/index.html":
-		s.landing.serve(w, r)
+		s.serveLanding(w, r)
 	case s.qrPath:
+		if s.cfg.Registration() != Open {
+			notFound(w)
+			return
+		}
 		s.qr.serve(w, r)
 	case "/.well-known/autoconfig/mail/config-v1.1.xml":
 		s.config.serve(w, r)

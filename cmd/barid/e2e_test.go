@@ -150,6 +150,11 @@ submissions = ["127.0.0.1:0"]
 submission = []
 https = ["127.0.0.1:0"]
 http = ["127.0.0.1:0"]
+[limits]
+max_load_1m = 0
+min_available_memory = 0
+min_free_disk_space = 0
+min_free_inodes = 0
 `, dataDir))
 }
 

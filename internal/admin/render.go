@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +29,10 @@ func Render(s Status, w io.Writer) error {
 		store += ", " + s.Store.Text
 	}
 	fmt.Fprintf(&b, "store: %s\n", store)
+	if s.Registration != "" {
+		fmt.Fprintf(&b, "registration: %s\n", s.Registration)
+	}
+	renderMachine(&b, s.Machine)
 	renderFindings(&b, s.Findings)
 	renderListeners(&b, s.Listeners)
 	renderLimits(&b, s.Limits)
@@ -50,6 +55,41 @@ func renderFindings(b *strings.Builder, findings []finding.Finding) {
 			fmt.Fprintf(b, "           %s\n", f.Remedy)
 		}
 	}
+}
+
+// renderMachine writes one line.
+func renderMachine(b *strings.Builder, machine []Reading) {
+	cells := make([]string, len(machine))
+	for i, r := range machine {
+		value, limit := r.figure(r.Value), ""
+		if r.Unreadable {
+			value = "unreadable"
+		}
+		switch {
+		case r.Limit == 0:
+		case r.AtMost:
+			limit = " (at most " + r.figure(r.Limit) + ")"
+		default:
+			limit = " (at least " + r.figure(r.Limit) + ")"
+		}
+		cells[i] = r.Name + " " + value + limit
+	}
+	if len(cells) > 0 {
+		fmt.Fprintf(b, "machine: %s\n", strings.Join(cells, ", "))
+	}
+}
+
+// figure writes a number as people read it.
+func (r Reading) figure(v float64) string {
+	const step = 1024
+	if !r.Octets {
+		return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64)
+	}
+	unit := 0
+	for ; v >= step && unit < 4; unit++ {
+		v /= step
+	}
+	return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) + []string{"", "K", "M", "G", "T"}[unit]
 }
 
 func renderListeners(b *strings.Builder, listeners []Listener) {

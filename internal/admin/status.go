@@ -16,7 +16,12 @@ type Status struct {
 	Started time.Time `json:"started"`
 	Now     time.Time `json:"now"` // when the Status was made; Uptime is the difference
 
-	Store     Store              `json:"store"`
+	Store Store `json:"store"`
+	// Registration says who may have a new account: "open", "by invitation", or
+	// "closed by ..." and what closed it.
+	Registration string `json:"registration,omitempty"`
+	// Machine has what new accounts need of the machine.
+	Machine   []Reading          `json:"machine,omitempty"`
 	Listeners []Listener         `json:"listeners"`
 	Limits    []Limit            `json:"limits"`
 	Counters  map[string]float64 `json:"counters"` // by name, as in /metrics
@@ -30,6 +35,18 @@ func (s Status) Uptime() time.Duration { return s.Now.Sub(s.Started) }
 type Listener struct {
 	Name string `json:"name"` // the key in the configuration, "imaps"
 	Addr string `json:"addr"` // "[::]:993"
+}
+
+// Reading is what the machine has of something, beside the limit past which no
+// account is born.
+type Reading struct {
+	Name       string  `json:"name"` // "load", "memory", "disk", "inodes"
+	Value      float64 `json:"value"`
+	Limit      float64 `json:"limit"`             // zero means none
+	AtMost     bool    `json:"at_most,omitempty"` // Limit is the most, else the least
+	Octets     bool    `json:"octets,omitempty"`  // both are octets
+	Refusing   bool    `json:"refusing,omitempty"`
+	Unreadable bool    `json:"unreadable,omitempty"` // Value means nothing, and refuses nobody
 }
 
 // Limit is a bound, its use now and how often it refused since the start.

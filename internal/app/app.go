@@ -46,6 +46,7 @@ type App struct {
 	names    names
 	metrics  *metrics.Registry
 	store    storage.Store
+	births   *births
 	certs    *acme.Source
 	imap     *imap.Server
 	submit   *submit.Server
@@ -91,6 +92,7 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 		make func() error
 	}{
 		{"storage", a.openStore},
+		{"new accounts", a.makeBirths},
 		{"certificates", a.openCertificates},
 		{"imap", a.makeIMAP},
 		{"submission", a.makeSubmit},
@@ -112,7 +114,9 @@ func (a *App) onStop(part string, end func(context.Context) error) {
 }
 
 func (a *App) openStore() error {
-	st, err := local.Open(storeConfig(a.cfg, a.names, a.log, a.metrics))
+	cfg := storeConfig(a.cfg, a.names, a.log, a.metrics)
+	a.askBirths(&cfg.Policy)
+	st, err := local.Open(cfg)
 	if err != nil {
 		return err
 	}

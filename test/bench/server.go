@@ -68,6 +68,11 @@ max_smtp_connections = 0
 imap_per_client = 0
 submission_per_client = 0
 imap_sessions_per_account = 0
+signup_burst = 0
+max_load_1m = 0
+min_available_memory = 0
+min_free_disk_space = 0
+min_free_inodes = 0
 
 [log]
 level = "warn"
