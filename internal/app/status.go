@@ -22,13 +22,14 @@ func (a *App) Status() admin.Status {
 		Version: a.opt.Version, Commit: a.opt.Commit, Domain: a.cfg.Domain,
 		Started: a.started, Now: time.Now(),
 		Limits:   admin.LimitsOf(a.metrics),
-		Findings: slices.Concat(a.certs.Findings(), a.versions.Findings(), a.irohFindings()),
+		Findings: slices.Concat(a.certs.Findings(), a.versions.Findings(), a.birthFindings(), a.fileFindings(), a.irohFindings()),
 	}
 	a.mu.Lock()
 	for _, l := range a.addrs {
 		s.Listeners = append(s.Listeners, admin.Listener{Name: l.name, Addr: l.addr.String()})
 	}
 	a.mu.Unlock()
+	s.Registration, s.Machine = a.registrationState(context.Background()).Says, a.readings()
 	s.Store = storeState(a.store.Health(context.Background()))
 	counters, err := admin.CountersOf(a.metrics, shown...)
 	if err != nil {
