@@ -14,10 +14,10 @@ func configCommand() *cobra.Command {
 		Short: "Check, show or explain the configuration",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return fmt.Errorf(`config wants one of "check", "sample", "show"`)
+			return fmt.Errorf(`config wants one of "check", "sample", "show", "snippets"`)
 		},
 	}
-	c.AddCommand(&cobra.Command{
+	c.AddCommand(snippetsCommand(), &cobra.Command{
 		Use:   "check",
 		Short: "Tell everything that is wrong with the configuration; exit 2 if anything is",
 		Args:  cobra.NoArgs,

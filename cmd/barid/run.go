@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"barid/internal/app"
@@ -44,19 +45,29 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return failed(serve(cmd.Context(), cfg, func(*app.App) error { return nil }))
+		return failed(serve(cmd.Context(), cfg, true, func(*app.App) error { return nil }))
 	}
 	return c
 }
 
-// serve runs a relay from its making to its end. Ready is called when it
-// serves.
-func serve(ctx context.Context, cfg *config.Config, ready func(*app.App) error) error {
+// serve runs a relay from its making to its end, or until another process
+// takes its place, if it may be restarted. Ready is called when it serves.
+func serve(ctx context.Context, cfg *config.Config, restartable bool, ready func(*app.App) error) error {
 	ctx, cancel := untilSignal(ctx)
 	defer cancel()
+	before, err := inherited()
+	if err != nil {
+		return err
+	}
 	app.TuneRuntime()
 	ver, com := build()
-	a, err := app.New(cfg, app.Options{Version: ver, Commit: com, ReturnMemory: true})
+	ctx, restart := context.WithCancelCause(ctx)
+	defer restart(nil)
+	opt := app.Options{Version: ver, Commit: com, ReturnMemory: true, Handover: before}
+	if restartable {
+		opt.Restart = func() { restart(errRestart) }
+	}
+	a, err := app.New(cfg, opt)
 	if err != nil {
 		return err
 	}
@@ -64,13 +75,24 @@ func serve(ctx context.Context, cfg *config.Config, ready func(*app.App) error) 
 	if err == nil {
 		err = ready(a)
 	}
+	var left *os.File // for a successor
 	if err == nil {
+		tell(daemon.SdNotifyReady)
 		<-ctx.Done()
+		if errors.Is(context.Cause(ctx), errRestart) {
+			left, err = a.Handover()
+		}
+	}
+	if left == nil {
+		tell(daemon.SdNotifyStopping)
 	}
 	end, cancelEnd := context.WithTimeout(context.Background(), stopTime)
 	defer cancelEnd()
 	if stop := a.Stop(end); err == nil {
 		err = stop
+	}
+	if left != nil {
+		return errors.Join(err, becomeSuccessor(left))
 	}
 	return err
 }
@@ -132,7 +154,7 @@ func runDemo(cmd *cobra.Command) (err error) {
 		if err != nil {
 			return fmt.Errorf("demo: %w", err)
 		}
-		err = serve(cmd.Context(), cfg, func(a *app.App) error {
+		err = serve(cmd.Context(), cfg, false, func(a *app.App) error {
 			return printInvites(cmd.OutOrStdout(), os.Args[0], cfg.Domain, dir, []string{a.NewInvite(), a.NewInvite()})
 		})
 		// Between looking for a free port and taking it, somebody else may.

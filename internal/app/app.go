@@ -11,6 +11,7 @@ import (
 
 	"barid/acme"
 	"barid/imap"
+	"barid/imap/push"
 	"barid/internal/admin"
 	"barid/internal/appversions"
 	"barid/internal/config"
@@ -32,6 +33,11 @@ type Options struct {
 	Logger *slog.Logger
 	// Version and Commit are shown in status.
 	Version, Commit string
+	// Handover is what the process before this one, or systemd, left; may be nil.
+	Handover *Handover
+	// Restart is called when the operator asks for a restart in place; nil when
+	// that cannot be. It returns at once.
+	Restart func()
 	// ReturnMemory gives memory back to the system after many clients came at
 	// once. It collects the garbage of the whole process, so it is for a
 	// process that is there for this relay.
@@ -50,15 +56,17 @@ type App struct {
 	certs    *acme.Source
 	imap     *imap.Server
 	submit   *submit.Server
+	push     *push.Sender // nil while it is off
 	versions *appversions.List
 	net      *netserve.Server
 	admin    *admin.Server
 	web      *webServers
 	started  time.Time
 
-	mu    sync.Mutex // guards the fields below
-	addrs []listening
-	undo  []undo // in the order of making
+	mu        sync.Mutex // guards the fields below
+	drainTime time.Duration
+	addrs     []listening
+	undo      []undo // in the order of making
 }
 
 // listening is one address that is served.
@@ -77,7 +85,7 @@ type undo struct {
 // fails, whatever was made is undone. The error of a data directory that
 // another process uses wraps journal.ErrLocked.
 func New(cfg *config.Config, opt Options) (a *App, err error) {
-	a = &App{cfg: cfg, opt: opt, log: opt.Logger, names: namesOf(cfg.Domain), metrics: metrics.New()}
+	a = &App{cfg: cfg, opt: opt, log: opt.Logger, names: namesOf(cfg.Domain), metrics: metrics.New(), drainTime: DrainTime}
 	if a.log == nil {
 		a.log = newLogger(cfg.Log)
 	}
@@ -94,6 +102,7 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 		{"storage", a.openStore},
 		{"new accounts", a.makeBirths},
 		{"certificates", a.openCertificates},
+		{"push", a.makePush},
 		{"imap", a.makeIMAP},
 		{"submission", a.makeSubmit},
 		{"web", a.makeWeb},
@@ -116,6 +125,9 @@ func (a *App) onStop(part string, end func(context.Context) error) {
 func (a *App) openStore() error {
 	cfg := storeConfig(a.cfg, a.names, a.log, a.metrics)
 	a.askBirths(&cfg.Policy)
+	if a.opt.Handover != nil {
+		cfg.Remembered = a.opt.Handover.Remembered
+	}
 	st, err := local.Open(cfg)
 	if err != nil {
 		return err
@@ -132,6 +144,12 @@ func (a *App) Start(context.Context) error {
 	a.net = netserve.New(netserve.Config{Logger: a.log, Metrics: a.metrics, MaxConns: a.cfg.Limits.MaxConnections})
 	a.web.serve()
 	a.onStop("listeners", a.drain)
+	if h := a.opt.Handover; h != nil {
+		if err := h.inherit(a.net); err != nil {
+			return err
+		}
+		a.certs.SetTicketKeys(h.TicketKeys, h.TicketsSince)
+	}
 	for _, l := range a.listeners() {
 		addr, err := a.net.Listen(l)
 		if err != nil {
@@ -141,6 +159,9 @@ func (a *App) Start(context.Context) error {
 		a.addrs = append(a.addrs, listening{l.Name, addr})
 		a.mu.Unlock()
 		a.log.Info("listening", "part", "app", "listener", l.Name, "addr", addr.String())
+	}
+	if n := a.net.CloseInherited(); n > 0 {
+		a.log.Warn("inherited sockets that no listener wants were closed", "part", "app", "sockets", n)
 	}
 	a.certs.Start()
 	a.admin.Serve(a.Status)
@@ -152,7 +173,10 @@ func (a *App) Start(context.Context) error {
 // end: an idle one would otherwise wait for its client. A client that takes
 // longer is cut, which is no fault of the relay's: it was promised nothing.
 func (a *App) drain(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, DrainTime)
+	a.mu.Lock()
+	within := a.drainTime
+	a.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	var web sync.WaitGroup
 	web.Go(func() { a.web.shutdown(ctx) })

@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 
 	"barid/acme"
@@ -99,20 +101,22 @@ func secretFile(key, path string) (string, error) {
 	return "", fmt.Errorf("%s: no secret in %s", key, path)
 }
 
-// where gives the address and port of a listener's first address: no host
-// when it is all of the machine, and port zero when there is none.
+// where gives the address and port of the first of a listener's addresses
+// that has any: no host when it is all of the machine, and port zero when
+// there is none.
 func where(addrs []string) (host string, port int) {
-	if len(addrs) == 0 {
-		return "", 0
+	for _, text := range addrs {
+		h, p, err := net.SplitHostPort(text)
+		n, err2 := strconv.Atoi(p)
+		if err != nil || err2 != nil {
+			continue // a Unix socket
+		}
+		if a, err := netip.ParseAddr(h); h == "" || err == nil && a.IsUnspecified() {
+			h = ""
+		}
+		return h, n
 	}
-	a, err := netip.ParseAddrPort(addrs[0])
-	if err != nil {
-		return "", 0
-	}
-	if !a.Addr().IsUnspecified() {
-		host = a.Addr().String()
-	}
-	return host, int(a.Port())
+	return "", 0
 }
 
 // proof is what the listener of tls-alpn-01 does after the handshake, which

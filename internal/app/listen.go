@@ -16,10 +16,12 @@ func (a *App) listeners() []netserve.Listener {
 		ALPN: map[string]netserve.Handler{"imap": a.imap, "smtp": a.submit, acme.ChallengeProtocol: proof{}},
 	}
 
+	proxies, unix := on.ProxyNetworks()
 	var all []netserve.Listener
 	add := func(name string, addrs []string, l netserve.Listener) {
 		for _, addr := range addrs {
 			l.Name, l.Addr = name, addr
+			l.Proxies, l.ProxyUnix = proxies, unix
 			all = append(all, l)
 		}
 	}

@@ -65,6 +65,7 @@ func (a *App) makeSubmit() error {
 		MaxRecipients:  a.cfg.Limits.MaxSMTPRecipients,
 		RatePerMinute:  a.cfg.Limits.MaxUserSendPerMinute,
 		RateBurst:      a.cfg.Limits.MaxUserSendBurstSize,
+		Wake:           a.waker(),
 		Logger:         a.log,
 		Metrics:        a.metrics,
 	})
@@ -97,6 +98,7 @@ func (a *App) openAdmin() error {
 	}
 	a.admin = s
 	a.handleTLS()
+	a.handleRestart()
 	a.onStop("status socket", s.Close)
 	a.answerVerbs()
 	return nil

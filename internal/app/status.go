@@ -14,6 +14,7 @@ import (
 // shown are the counters that status has; /metrics has all.
 var shown = []string{
 	"created_accounts", "rejected_registrations", "delivered_mail", "quota_exceeded", "imap_sessions", "imap_idle",
+	"push_sent", "push_gone", "push_failed", "push_discarded",
 }
 
 // Status tells how the relay is now.
@@ -22,7 +23,7 @@ func (a *App) Status() admin.Status {
 		Version: a.opt.Version, Commit: a.opt.Commit, Domain: a.cfg.Domain,
 		Started: a.started, Now: time.Now(),
 		Limits:   admin.LimitsOf(a.metrics),
-		Findings: slices.Concat(a.certs.Findings(), a.versions.Findings(), a.birthFindings(), a.fileFindings(), a.irohFindings()),
+		Findings: slices.Concat(a.certs.Findings(), a.versions.Findings(), a.pushFindings(), a.birthFindings(), a.fileFindings(), a.irohFindings()),
 	}
 	a.mu.Lock()
 	for _, l := range a.addrs {

@@ -6,4 +6,5 @@ func (a *App) answerVerbs() {
 	a.handleAccounts()
 	a.handleRegistration()
 	a.handleInvites()
+	a.handlePush()
 }

@@ -54,9 +54,11 @@ type Config struct {
 	// HashLimit bounds how many passwords are hashed at once. Default two per
 	// processor.
 	HashLimit int
-	Logger    *slog.Logger      // nil is silence
-	Metrics   *metrics.Registry // nil is fine
-	Now       func() time.Time  // nil is time.Now
+	// Remembered is what Store.Remembered gave in the process before; may be nil.
+	Remembered []byte
+	Logger     *slog.Logger      // nil is silence
+	Metrics    *metrics.Registry // nil is fine
+	Now        func() time.Time  // nil is time.Now
 	// Elapsed is a clock that nobody sets: the time since some moment. Nil is
 	// the system's monotonic clock, or that of Now when that is given.
 	Elapsed func() time.Duration

@@ -104,6 +104,7 @@ func Open(cfg Config) (*Store, error) {
 		refused:         cfg.Metrics.Counters("rejected_registrations", "Accounts not created because policy forbids.", "reason"),
 		refusals:        ratelimit.New[string](ratelimit.Config{Every: refusalsEvery, Burst: 1, MaxKeys: 1000, Now: cfg.Now}),
 	}
+	s.passwords.take(cfg.Remembered)
 	s.settler = newSettler(s)
 	s.clock = newClock(&s.cfg)
 	s.table = lineFile{s: s, name: tableName, title: tableTitle}
