@@ -74,6 +74,9 @@ min_available_memory = 0
 min_free_disk_space = 0
 min_free_inodes = 0
 
+[push]
+enabled = false
+
 [log]
 level = "warn"
 `, domain, s.data(), s.imap, s.smtp)
