@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"barid/imap/wire"
+	"barid/internal/mime"
 )
 
 // errEncoding tells of a part whose transfer encoding nobody knows, or that
@@ -38,28 +39,96 @@ func (b *messageBody) findPlain(part []int) (*plain, error) {
 	if p == nil {
 		return nil, nil
 	}
+	return plainPart(b, p), nil
+}
+
+func plainPart(b *messageBody, p *mime.Part) *plain {
 	cte := strings.ToLower(strings.TrimSpace(p.Fields["content-transfer-encoding"]))
-	return &plain{body: b, off: p.Body, n: p.BodyLen, cte: cte}, nil
+	return &plain{body: b, off: p.Body, n: p.BodyLen, cte: cte}
+}
+
+// encoded tells whether there is something to undo.
+func (p *plain) encoded() bool {
+	switch p.cte {
+	case "", "7bit", "8bit", "binary":
+		return false
+	}
+	return true
 }
 
 // reader gives the octets. Reading fails with errEncoding when they are not
 // what the encoding says, with another error when the source does.
 func (p *plain) reader() (io.Reader, error) {
 	raw := &source{r: io.NewSectionReader(p.body.content, p.off, p.n)}
-	switch p.cte {
-	case "", "7bit", "8bit", "binary":
+	switch {
+	case !p.encoded():
 		return raw, nil
-	case "base64":
+	case p.cte == "base64":
 		return &decoder{raw, base64.NewDecoder(base64.StdEncoding, &alphabet{raw})}, nil
-	case "quoted-printable":
+	case p.cte == "quoted-printable":
 		return &decoder{raw, quotedprintable.NewReader(raw)}, nil
 	}
 	return nil, errEncoding
 }
 
-// measure reads everything: how much it is, and whether there is a NUL.
-func (p *plain) measure() (n int64, nul bool, err error) {
-	p.body.decoded += p.n
+// measure tells how many octets a part has, and whether there is a NUL among
+// them. That is found out once for each part of a message.
+func (p *plain) measure() (measured, error) {
+	key := plainKey{p.off, p.n, p.cte}
+	m, ok := p.body.measured[key]
+	if !ok {
+		if m.size, m.nul, m.err = p.readAll(); m.err != nil && !errors.Is(m.err, errEncoding) {
+			return m, m.err
+		}
+		if p.body.measured == nil {
+			p.body.measured = map[plainKey]measured{}
+		}
+		p.body.measured[key] = m
+	}
+	return m, m.err
+}
+
+type plainKey struct {
+	off, n int64
+	cte    string
+}
+
+// measured is what is known of a part without its encoding.
+type measured struct {
+	size int64
+	nul  bool
+	err  error // errEncoding
+}
+
+// binaryCost tells how many octets the BINARY items of a command would read of
+// a message.
+func (b *messageBody) binaryCost(items []wire.FetchItem) (cost int64, err error) {
+	known := map[plainKey]bool{}
+	for _, i := range items {
+		if i.Item != wire.ItemBinary && i.Item != wire.ItemBinarySize {
+			continue
+		}
+		p, err := b.findPlain(i.Section.Part)
+		if err != nil {
+			return 0, err
+		}
+		if p == nil {
+			continue
+		}
+		key := plainKey{p.off, p.n, p.cte}
+		if !known[key] && (i.Item == wire.ItemBinary || p.encoded()) {
+			known[key] = true
+			cost += p.n
+		}
+		if i.Item == wire.ItemBinary {
+			cost += p.n
+		}
+	}
+	return cost, nil
+}
+
+// readAll reads a part to know it.
+func (p *plain) readAll() (n int64, nul bool, err error) {
 	r, err := p.reader()
 	if err != nil {
 		return 0, false, err
@@ -145,11 +214,15 @@ func (b *messageBody) binary(out *wire.Writer, i wire.FetchItem) error {
 		out.Raw("NIL")
 	}
 	p, err := b.findPlain(i.Section.Part)
-	var n int64
-	var nul bool
-	if err == nil && p != nil {
-		n, nul, err = p.measure()
+	var m measured
+	switch {
+	case err != nil || p == nil:
+	case i.Item == wire.ItemBinarySize && !p.encoded():
+		m.size = p.n
+	default:
+		m, err = p.measure()
 	}
+	n := m.size
 	switch {
 	case errors.Is(err, errEncoding):
 		none()
@@ -177,7 +250,7 @@ func (b *messageBody) binary(out *wire.Writer, i wire.FetchItem) error {
 		out.Abort(err)
 		return err
 	}
-	if nul {
+	if m.nul {
 		out.Raw("~") // literal8
 	}
 	out.Stream(r, n)

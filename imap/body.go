@@ -28,12 +28,13 @@ type messageBody struct {
 	head    []byte     // nil until it is read
 	parts   *mime.Part // nil until they are looked for
 	picks   int        // how often fields were picked from head
-	decoded int64      // octets that were decoded to know their size
+	// measured has the parts that were read to know their size.
+	measured map[plainKey]measured
 }
 
 // repeated tells how many octets were looked at more than once.
 func (b *messageBody) repeated() int64 {
-	return int64(len(b.head))*int64(max(b.picks-1, 0)) + b.decoded
+	return int64(len(b.head)) * int64(max(b.picks-1, 0))
 }
 
 // structure gives the parts of the message.

@@ -84,6 +84,8 @@ type fetchAnswer struct {
 	seen  map[storage.UID]bool
 	// repeated is how many octets of headers were looked at more than once.
 	repeated int64
+	// decoded is how many octets of parts are read for BINARY items.
+	decoded int64
 	// undecodable: a part was asked for without an encoding that is not known.
 	undecodable bool
 }
@@ -91,6 +93,10 @@ type fetchAnswer struct {
 // maxRepeated bounds what one FETCH may look at again and again: fields of
 // one long header, picked by many items.
 const maxRepeated = 256 << 20
+
+// maxDecoded bounds what the BINARY items of one FETCH may read; each part is
+// read to know its size, and once more for each item that gives it.
+const maxDecoded = 512 << 20
 
 // newFetchAnswer finds what is still there, and marks as seen what is about
 // to be read.
@@ -166,6 +172,9 @@ func (a *fetchAnswer) write() error {
 		return nil
 	}
 	err := a.s.box.Read(a.s.ctx, a.uids, part, a.message)
+	if errors.Is(err, errDecoding) {
+		return refusal("[LIMIT] This is too much to decode for one FETCH") // nobody who reads mail so takes it for all there is
+	}
 	if errors.Is(err, errCostly) {
 		a.s.bye("This is too much for one FETCH") // a NO would mean that there is no more
 		return nil
@@ -210,11 +219,16 @@ func (a *fetchAnswer) message(uid storage.UID, content storage.Content) error {
 		return nil
 	}
 	m := a.view.Messages[j]
+	body := messageBody{content: content}
+	if cost, err := body.binaryCost(a.items); err != nil {
+		return err
+	} else if a.decoded += cost; a.decoded > maxDecoded {
+		return errDecoding
+	}
 	out := a.s.writer()
 	out.Raw("* ")
 	out.Number(uint64(a.place[uid] + 1))
 	out.Raw(" FETCH (")
-	body := messageBody{content: content}
 	flags, modSeq := false, false
 	for n, i := range a.items {
 		if n > 0 {

@@ -280,3 +280,23 @@ func TestPatternsCostNoMoreThanTheirBound(t *testing.T) {
 		t.Errorf("it took %v", d)
 	}
 }
+
+// A part that is asked for again and again is decoded once to know its size,
+// and what is too much in sum is not begun.
+func TestFetchesDecodeOnlySoMuch(t *testing.T) {
+	l := newLab(t)
+	l.born(t, "alice@relay.test")
+	l.deliver(t, "alice@relay.test", "Content-Transfer-Encoding: base64\n\n"+strings.Repeat(strings.Repeat("QUFB", 19)+"\n", 300_000))
+	p := selectedAlice(t, l)
+	began := time.Now()
+	p.Play(t, "C: b FETCH 1 ("+strings.Repeat("BINARY.SIZE[1] ", 49)+"UID)\nS* b OK .*\n")
+	if d := time.Since(began); d > 2*time.Second {
+		t.Errorf("the size of one part took %v", d)
+	}
+	began = time.Now()
+	p.Play(t, "C: c FETCH 1 ("+strings.Repeat("BINARY.PEEK[1] ", 49)+"UID)\nS: c NO [LIMIT] This is too much to decode for one FETCH\nC: d NOOP\nS: d OK Noop completed\n")
+	if d := time.Since(began); d > time.Second {
+		t.Errorf("a refusal took %v", d)
+	}
+	p.Play(t, "C: e FETCH 1 BINARY.PEEK[1]<0.3>\nS: * 1 FETCH (BINARY[1]<0> {3}\nS: AAA)\nS: e OK Fetch completed\n")
+}

@@ -3,8 +3,6 @@ package imap
 import (
 	"bytes"
 	"errors"
-	"io"
-	"mime"
 	"net/mail"
 	"strings"
 	"time"
@@ -16,10 +14,11 @@ import (
 )
 
 // Bounds of one SEARCH: how much of a message's body is looked at, and how
-// much of all headers and bodies together, each time that one is looked at.
+// much of all headers and bodies together, each time that one is looked at; to
+// find the words of a message costs wordsCost times that.
 const (
 	searchBody  = 1 << 20
-	searchTotal = 256 << 20
+	searchTotal = 1 << 30
 )
 
 func (s *session) search(c *wire.Command) (string, error)    { return s.searchBy(c, false) }
@@ -327,11 +326,15 @@ func dateHolds(op wire.SearchOp, at, day time.Time) verdict {
 // errCostly ends a search or fetch that would read too much.
 var errCostly = errors.New("too much to read for one command")
 
+// errDecoding ends a FETCH that would decode too much, between two messages.
+var errDecoding = errors.New("too much to decode for one command")
+
 // searchText is what a search reads of one message.
 type searchText struct {
-	body messageBody
-	left *int64
-	err  error
+	body  messageBody
+	words []byte // nil until they are looked for
+	left  *int64
+	err   error
 }
 
 func (t *searchText) holds(k *wire.SearchKey) bool {
@@ -357,23 +360,32 @@ func (t *searchText) holds(k *wire.SearchKey) bool {
 			return true
 		}
 	}
-	return t.bodyHas(int64(len(head)), k.Text)
+	return t.bodyHas(k.Text)
 }
 
-// bodyHas looks for text, in lower case, in the octets of the body as they
-// are.
-func (t *searchText) bodyHas(from int64, text string) bool {
-	n := min(t.body.content.Size()-from, searchBody)
-	if *t.left -= n; *t.left < 0 {
+// wordsCost is how many times as long as looking through them it takes to find
+// the words of a message.
+const wordsCost = 4
+
+// bodyHas looks for text, in lower case, in the words of the message.
+func (t *searchText) bodyHas(text string) bool {
+	if t.words == nil {
+		if *t.left -= wordsCost * min(t.body.content.Size(), searchBody); *t.left < 0 {
+			t.err = errCostly
+			return false
+		}
+		words, err := t.body.words()
+		if err != nil {
+			t.err = err
+			return false
+		}
+		t.words = append(words, '\n')
+	}
+	if *t.left -= int64(len(t.words)); *t.left < 0 {
 		t.err = errCostly
 		return false
 	}
-	b := make([]byte, max(n, 0))
-	if _, err := t.body.content.ReadAt(b, from); err != nil && err != io.EOF {
-		t.err = err
-		return false
-	}
-	return bytes.Contains(bytes.ToLower(b), []byte(text))
+	return bytes.Contains(t.words, []byte(text))
 }
 
 // anyField tells whether f holds for the value of a field of that name, or
@@ -399,7 +411,7 @@ func decoded(v string) string {
 	if !strings.Contains(v, "=?") {
 		return v
 	}
-	d, err := new(mime.WordDecoder).DecodeHeader(v)
+	d, err := wordDecoder.DecodeHeader(v)
 	if err != nil {
 		return v
 	}
