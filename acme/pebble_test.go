@@ -7,11 +7,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
-	"log"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,66 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/letsencrypt/pebble/v2/ca"
-	"github.com/letsencrypt/pebble/v2/db"
-	"github.com/letsencrypt/pebble/v2/va"
-	"github.com/letsencrypt/pebble/v2/wfe"
+	"barid/test/authority"
+
 	"github.com/miekg/dns"
 )
-
-func TestMain(m *testing.M) {
-	os.Setenv("PEBBLE_VA_NOSLEEP", "1")
-	os.Setenv("PEBBLE_WFE_NONCEREJECT", "0")
-	os.Exit(m.Run())
-}
-
-// authority is a pebble of a test.
-type authority struct {
-	url    string
-	roots  *x509.CertPool // of its own HTTPS
-	down   atomic.Bool
-	orders atomic.Int32
-}
-
-type authorityOptions struct {
-	front *front
-	dns   string
-	eab   map[string]string
-}
-
-func newAuthority(t *testing.T, opt authorityOptions) *authority {
-	t.Helper()
-	a := &authority{}
-	quiet := log.New(io.Discard, "", 0)
-	store := db.NewMemoryStore()
-	for id, key := range opt.eab {
-		if err := store.AddExternalAccountKeyByID(id, key); err != nil {
-			t.Fatal(err)
-		}
-	}
-	signer := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{
-		"default": {ValidityPeriod: 90 * 24 * 3600}, shortlived: {ValidityPeriod: 6 * 24 * 3600},
-	})
-	judge := va.New(quiet, opt.front.http, opt.front.tls, false, opt.dns, store)
-	h := wfe.New(quiet, store, judge, signer, []string{"pebble.test"}, false, len(opt.eab) > 0, 1, 1)
-	handler := h.Handler()
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a.down.Load() {
-			http.Error(w, "down", http.StatusServiceUnavailable)
-			return
-		}
-		if strings.Contains(r.URL.Path, "order-plz") {
-			a.orders.Add(1)
-		}
-		handler.ServeHTTP(w, r)
-	}))
-	s.Config.ErrorLog = quiet
-	t.Cleanup(s.Close)
-	a.url = s.URL + wfe.DirectoryPath
-	a.roots = x509.NewCertPool()
-	a.roots.AddCert(s.Certificate())
-	return a
-}
 
 // front is the ports of a relay: they serve a Source that is set later.
 type front struct {
@@ -280,10 +221,10 @@ func TestCertificatesAreIssuedByEachChallengeAndSwappedUnderOpenConnections(t *t
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			f := newFront(t)
-			a := newAuthority(t, authorityOptions{front: f, dns: r.addr})
+			a := authority.New(t, authority.Options{HTTPPort: f.http, TLSPort: f.tls, DNS: r.addr})
 			domain := strings.ReplaceAll(what, "-", "") + ".test"
-			s := issuing(t, f, domain, a.roots, func(c *Config) {
-				c.Issuance.Authorities = []Authority{{Directory: a.url}}
+			s := issuing(t, f, domain, authority.Pool(a), func(c *Config) {
+				c.Issuance.Authorities = []Authority{{Directory: a.URL}}
 				change(c.Issuance)
 			})
 			before := f.shake(t, domain)
@@ -344,9 +285,9 @@ func TestAnAddressGetsAShortLivedCertificate(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			f := newFront(t)
-			a := newAuthority(t, authorityOptions{front: f, dns: newResolver(t).addr})
-			s := issuing(t, f, "[127.0.0.1]", a.roots, func(c *Config) {
-				c.Issuance.Authorities = []Authority{{Directory: a.url}}
+			a := authority.New(t, authority.Options{HTTPPort: f.http, TLSPort: f.tls, DNS: newResolver(t).addr})
+			s := issuing(t, f, "[127.0.0.1]", authority.Pool(a), func(c *Config) {
+				c.Issuance.Authorities = []Authority{{Directory: a.URL}}
 				change(c.Issuance)
 			})
 			s.Start()
@@ -364,39 +305,25 @@ func TestASecondAuthorityWithABoundAccountIssuesWhenTheFirstIsDown(t *testing.T)
 	t.Parallel()
 	f, r := newFront(t), newResolver(t)
 	key := base64.RawURLEncoding.EncodeToString([]byte("the key of an external account!!"))
-	down := newAuthority(t, authorityOptions{front: f, dns: r.addr})
-	down.down.Store(true)
-	bound := newAuthority(t, authorityOptions{front: f, dns: r.addr, eab: map[string]string{"kid": key}})
-	both := down.roots
-	both.AddCert(mustRoot(t, bound.url))
-	s := issuing(t, f, "second.test", both, func(c *Config) {
-		c.Issuance.Authorities = []Authority{{Directory: down.url}, {Directory: bound.url, EABKeyID: "kid", EABKey: key}}
+	down := authority.New(t, authority.Options{HTTPPort: f.http, TLSPort: f.tls, DNS: r.addr})
+	down.Down.Store(true)
+	bound := authority.New(t, authority.Options{HTTPPort: f.http, TLSPort: f.tls, DNS: r.addr, Bound: map[string]string{"kid": key}})
+	s := issuing(t, f, "second.test", authority.Pool(down, bound), func(c *Config) {
+		c.Issuance.Authorities = []Authority{{Directory: down.URL}, {Directory: bound.URL, EABKeyID: "kid", EABKey: key}}
 	})
 	s.Start()
 	defer s.Close()
 	waitFor(t, "the second issues", func() bool { return !s.Status()[0].SelfSigned })
 }
 
-// mustRoot gives the certificate that a server of httptest shows.
-func mustRoot(t *testing.T, url string) *x509.Certificate {
-	t.Helper()
-	host := strings.TrimSuffix(strings.TrimPrefix(url, "https://"), wfe.DirectoryPath)
-	c, err := tls.Dial("tcp", host, &tls.Config{InsecureSkipVerify: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return c.ConnectionState().PeerCertificates[0]
-}
-
 func TestFailuresPauseAndArePausedOverARestart(t *testing.T) {
 	t.Parallel()
 	f, r := newFront(t), newResolver(t)
-	a := newAuthority(t, authorityOptions{front: f, dns: r.addr})
-	a.down.Store(true)
+	a := authority.New(t, authority.Options{HTTPPort: f.http, TLSPort: f.tls, DNS: r.addr})
+	a.Down.Store(true)
 	var cfg Config
-	s := issuing(t, f, "pause.test", a.roots, func(c *Config) {
-		c.Issuance.Authorities = []Authority{{Directory: a.url}}
+	s := issuing(t, f, "pause.test", authority.Pool(a), func(c *Config) {
+		c.Issuance.Authorities = []Authority{{Directory: a.URL}}
 		cfg = *c
 	})
 	s.Start()
@@ -409,13 +336,13 @@ func TestFailuresPauseAndArePausedOverARestart(t *testing.T) {
 
 	s = open(t, cfg)
 	f.source.Store(s)
-	a.down.Store(false)
+	a.Down.Store(false)
 	s.Start()
 	defer s.Close()
 	if wait := time.Until(s.Status()[0].NextTry); wait < 30*time.Second || wait > time.Minute {
 		t.Errorf("next try in %v", wait)
 	}
-	if !s.Status()[0].SelfSigned || a.orders.Load() != 0 {
+	if !s.Status()[0].SelfSigned || a.Orders.Load() != 0 {
 		t.Error("asked again at once after a restart")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -431,10 +358,10 @@ func TestFailuresPauseAndArePausedOverARestart(t *testing.T) {
 func TestRenewalKeepsTheKeyUnlessAnotherIsWanted(t *testing.T) {
 	t.Parallel()
 	f, r := newFront(t), newResolver(t)
-	a := newAuthority(t, authorityOptions{front: f, dns: r.addr})
+	a := authority.New(t, authority.Options{HTTPPort: f.http, TLSPort: f.tls, DNS: r.addr})
 	var cfg Config
-	s := issuing(t, f, "key.test", a.roots, func(c *Config) {
-		c.Issuance.Authorities = []Authority{{Directory: a.url}}
+	s := issuing(t, f, "key.test", authority.Pool(a), func(c *Config) {
+		c.Issuance.Authorities = []Authority{{Directory: a.URL}}
 		cfg = *c
 	})
 	first := s.Status()[0]
