@@ -29,3 +29,7 @@ func (a *App) handleTLS() {
 		return send(a.certs.Status())
 	}))
 }
+
+// RenewCertificates asks the authority for new certificates now; see
+// acme.Source.Renew.
+func (a *App) RenewCertificates(ctx context.Context) error { return a.certs.Renew(ctx) }
