@@ -49,9 +49,10 @@ func draw(code *qrcode.QRCode, colours bool) string {
 	return b.String()
 }
 
-// isTerminal tells whether somebody sees what is written to w.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// isTerminal tells whether a stream, to write to or to read from, is somebody's
+// terminal.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}
