@@ -23,6 +23,17 @@ func aging(t *testing.T, quota int64) (Config, *time.Time) {
 	return cfg, &now
 }
 
+// openQuiet opens a store whose settler does nothing by itself, so that the
+// test can set the clock.
+func openQuiet(t *testing.T, cfg Config) *Store {
+	t.Helper()
+	s, err := openStill(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 const hour, days = time.Hour, 24 * time.Hour
 
 // deliverAll delivers one message of each size to alice.
@@ -56,7 +67,7 @@ func TestOldestLeaveAFullMailbox(t *testing.T) {
 	cfg, now := aging(t, 100_000)
 	counted := metrics.New()
 	cfg.Metrics = counted
-	s := mustOpen(t, cfg)
+	s := openQuiet(t, cfg)
 	defer func() { s.Close() }()
 	must(t, s, login("alice"), ops("mailbox", storage.CreateMailbox{Account: acct("alice"), Name: "Old"}))
 	deliverAll(t, s, 10_000)
@@ -102,7 +113,7 @@ func TestOldestLeaveAFullMailbox(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Metrics = nil
-	s = mustOpen(t, cfg)
+	s = openQuiet(t, cfg)
 	if after := dumpOf(t, s); after != before {
 		t.Errorf("after a stop:\n%s\nbefore:\n%s", after, before)
 	}
@@ -125,7 +136,7 @@ func (r ringing) Ring() { r <- true }
 // and nobody else goes without.
 func TestFreshMailNeverLeaves(t *testing.T) {
 	cfg, now := aging(t, 100_000)
-	s := mustOpen(t, cfg)
+	s := openQuiet(t, cfg)
 	defer s.Close()
 	must(t, s, login("alice"), login("bob"))
 	deliverAll(t, s, 40_000, 40_000)
@@ -150,7 +161,7 @@ func TestFreshMailNeverLeaves(t *testing.T) {
 // What would not fit into an empty mailbox costs nobody his mail.
 func TestRefusedMailTrimsNothing(t *testing.T) {
 	cfg, now := aging(t, 100_000)
-	s := mustOpen(t, cfg)
+	s := openQuiet(t, cfg)
 	defer s.Close()
 	must(t, s, login("alice"))
 	deliverAll(t, s, 10_000, 10_000)
@@ -176,7 +187,7 @@ func TestRefusedMailTrimsNothing(t *testing.T) {
 // Tiny messages fill an account by their number, and leave by it too.
 func TestTinyMessagesLeaveByNumber(t *testing.T) {
 	cfg, now := aging(t, 100_000)
-	s := mustOpen(t, cfg)
+	s := openQuiet(t, cfg)
 	defer s.Close()
 	must(t, s, login("alice"))
 	tiny := mail("x", 20)
@@ -197,7 +208,7 @@ func TestTinyMessagesLeaveByNumber(t *testing.T) {
 // aged 10, 5 and 0 days with a mebibyte each the two oldest leave.
 func TestNamesSayHowMuchCounts(t *testing.T) {
 	cfg, now := aging(t, 2<<20)
-	s := mustOpen(t, cfg)
+	s := openQuiet(t, cfg)
 	must(t, s, login("alice"))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -209,7 +220,7 @@ func TestNamesSayHowMuchCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s = mustOpen(t, cfg)
+	s = openQuiet(t, cfg)
 	defer s.Close()
 	if got := uidsIn(t, s, "INBOX"); len(got) != 3 {
 		t.Fatalf("adopted: %d", got)
@@ -223,7 +234,7 @@ func TestNamesSayHowMuchCounts(t *testing.T) {
 // One file whose name claims the whole quota fills the account.
 func TestClaimedQuotaRefusesMail(t *testing.T) {
 	cfg, now := aging(t, 1<<20)
-	s := mustOpen(t, cfg)
+	s := openQuiet(t, cfg)
 	must(t, s, login("alice"))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -232,7 +243,7 @@ func TestClaimedQuotaRefusesMail(t *testing.T) {
 	if err := os.WriteFile(name, make([]byte, 120), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s = mustOpen(t, cfg)
+	s = openQuiet(t, cfg)
 	defer s.Close()
 	u, err := s.Usage(ctx, acct("alice"))
 	if err != nil || u.Octets < u.MaxOctets {
