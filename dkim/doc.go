@@ -1,0 +1,15 @@
+// Package dkim signs mail that leaves the relay and verifies mail that comes
+// to it (RFC 6376, RFC 8301, RFC 8463).
+//
+// A Check is fed with content as it arrives and says at the end whether the
+// domain of the author signed it; a Signing is fed in the same way and gives
+// the fields to put in front. Both hold the header and a hash, never the body,
+// and take time that grows with the content and with nothing else.
+//
+// It is stricter than the RFC where a relay has reason to be: d= is the
+// author's domain itself, l= and SHA-1 are refused, every From is signed. And
+// it tells knowledge from trouble: when the DNS cannot say which key there
+// is, that is ErrTemporary.
+//
+// Domains are strings here, lower case.
+package dkim

@@ -1,0 +1,112 @@
+package dkim
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"slices"
+	"strings"
+)
+
+// The bounds of a key, in bits, and of its record, in octets.
+const (
+	minRSA    = 1024 // RFC 8301 section 3.2
+	maxRSA    = 8192
+	maxRecord = 8 << 10
+)
+
+// key is a public key as its record tells (RFC 6376 section 3.6.1).
+type key struct {
+	algorithm string // "rsa" or "ed25519"
+	rsa       *rsa.PublicKey
+	ed25519   ed25519.PublicKey
+	testing   bool // t=y
+	strict    bool // t=s: i= has the domain itself
+}
+
+// readKey reads the text of a TXT record. What is wrong with it is a Reason:
+// NoKey for text that is no key at all, so that others at the same name may
+// be looked at.
+//
+// Zone editors leave quotes, tabs and blanks in it; they mean nothing in any
+// tag that matters.
+func readKey(text string) (*key, error) {
+	if len(text) > maxRecord {
+		return nil, BadKey
+	}
+	list, err := parseTags(squeeze(text, blanks+`"`), 0)
+	if err != nil || len(list) == 0 || list.has("v") && (list[0].name != "v" || list[0].value != "DKIM1") {
+		return nil, NoKey
+	}
+	p, ok := list.find("p")
+	switch {
+	case !ok:
+		return nil, NoKey
+	case p.value == "":
+		return nil, Revoked
+	case list.has("h") && !slices.Contains(list.list("h"), "sha256"):
+		return nil, KeyUse
+	case list.has("s") && !slices.Contains(list.list("s"), "*") && !slices.Contains(list.list("s"), "email"):
+		return nil, KeyUse
+	}
+	k := &key{algorithm: strings.ToLower(list.get("k"))}
+	for _, flag := range list.list("t") {
+		k.testing = k.testing || flag == "y"
+		k.strict = k.strict || flag == "s"
+	}
+	// Some publish it without the padding.
+	octets, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(p.value, "="))
+	if err != nil {
+		return nil, BadKey
+	}
+	return k, k.decode(octets)
+}
+
+// decode reads the key itself. RSA keys come as SubjectPublicKeyInfo or as
+// RSAPublicKey (RFC 6376 erratum 3017).
+func (k *key) decode(octets []byte) error {
+	switch k.algorithm {
+	case "ed25519":
+		if len(octets) != ed25519.PublicKeySize {
+			return BadKey
+		}
+		k.ed25519 = octets
+		return nil
+	case "", "rsa":
+		k.algorithm = "rsa"
+	default:
+		return KeyUse
+	}
+	public, err := x509.ParsePKIXPublicKey(octets)
+	if err != nil {
+		if public, err = x509.ParsePKCS1PublicKey(octets); err != nil {
+			return BadKey
+		}
+	}
+	var ok bool
+	if k.rsa, ok = public.(*rsa.PublicKey); !ok {
+		return BadKey
+	}
+	if bits := k.rsa.N.BitLen(); bits < minRSA || bits > maxRSA || k.rsa.E < 3 {
+		return BadKey
+	}
+	return nil
+}
+
+// verify checks a signature over a hash by SHA-256.
+func (k *key) verify(s *signature, sum []byte) error {
+	switch {
+	case k.algorithm != s.algorithm:
+		return KeyUse
+	case k.testing:
+		return Testing
+	case k.strict && s.identity != s.domain:
+		return Identity
+	case k.rsa != nil && rsa.VerifyPKCS1v15(k.rsa, crypto.SHA256, sum, s.octets) != nil,
+		k.ed25519 != nil && !ed25519.Verify(k.ed25519, sum, s.octets):
+		return Mismatch
+	}
+	return nil
+}

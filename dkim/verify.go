@@ -1,0 +1,256 @@
+package dkim
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"barid/internal/metrics"
+	"barid/internal/resolver"
+)
+
+// What Check.Verdict ends with beside a signature that holds.
+var (
+	// ErrMalformed: the content has no empty line behind the header, or a line
+	// in the header is no field.
+	ErrMalformed = errors.New("malformed header")
+	// ErrTooBig: the header has more octets or fields than are looked into.
+	ErrTooBig = errors.New("header is too big to verify")
+	// ErrUnsigned: there is no DKIM-Signature field.
+	ErrUnsigned = errors.New("no DKIM signature")
+	// ErrInvalid: no signature of the domain holds. It wraps the Reason of the
+	// last one that was tried, where there was one.
+	ErrInvalid = errors.New("no valid DKIM signature of the domain")
+	// ErrTemporary: one might hold, but the DNS could not say which key there is.
+	ErrTemporary = errors.New("DKIM key not available for now")
+)
+
+// Bounds of the work for one content.
+const (
+	maxTried   = 5 // signatures of the author's domain
+	maxRecords = 3 // TXT records at one name
+	// tolerance is how far clocks may be apart.
+	tolerance = 5 * time.Minute
+	// freshEnough is the age up to which a key counts as looked up just now.
+	freshEnough = 10 * time.Second
+)
+
+// Keys looks up TXT records; *resolver.Resolver does. FreshTXT believes only
+// what was asked for within maxAge.
+type Keys interface {
+	TXT(ctx context.Context, name string) (resolver.Answer[string], error)
+	FreshTXT(ctx context.Context, name string, maxAge time.Duration) (resolver.Answer[string], error)
+}
+
+// VerifierConfig of a Verifier.
+type VerifierConfig struct {
+	Keys Keys
+	// LookUpTime bounds the look-ups for one content. Default 30s.
+	LookUpTime time.Duration
+	Metrics    *metrics.Registry
+	// Now is the clock that t= and x= are held against. Default time.Now.
+	Now func() time.Time
+}
+
+// Verifier verifies content. It is safe for many goroutines.
+type Verifier struct {
+	cfg    VerifierConfig
+	held   *prometheus.CounterVec // by algorithm
+	failed *prometheus.CounterVec // by reason
+	anew   prometheus.Counter
+}
+
+// NewVerifier makes a Verifier.
+func NewVerifier(cfg VerifierConfig) *Verifier {
+	if cfg.LookUpTime == 0 {
+		cfg.LookUpTime = 30 * time.Second
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Verifier{
+		cfg:    cfg,
+		held:   cfg.Metrics.Counters("dkim_verified", "DKIM signatures that hold, by algorithm.", "algorithm"),
+		failed: cfg.Metrics.Counters("dkim_failed", "DKIM signatures of the author's domain that do not count, by reason.", "reason"),
+		anew:   cfg.Metrics.Counter("dkim_keys_anew", "DKIM keys looked up anew because the one remembered did not fit."),
+	}
+}
+
+// Check is one content on its way in. It is an io.Writer for the whole of it:
+// as received, dots undone, lines ending in CRLF.
+type Check struct {
+	v          *Verifier
+	head       []byte
+	over       bool // the header is, and its fields are read
+	tooBig     bool
+	malformed  bool
+	fields     []field
+	signatures []candidate
+	bodies     [2]*body // by canon; nil where no signature asks for it
+}
+
+// candidate is a signature field: read, or why not. One that could be read so
+// far that its domain is known has a signature all the same.
+type candidate struct {
+	*signature
+	err error
+}
+
+// Check begins with a content.
+func (v *Verifier) Check() *Check { return &Check{v: v} }
+
+// Write takes the next octets. It never fails.
+func (c *Check) Write(p []byte) (int, error) {
+	n := len(p)
+	if c.tooBig || c.malformed {
+		return n, nil
+	}
+	if c.over {
+		c.body(p)
+		return n, nil
+	}
+	from := max(len(c.head)-3, 0)
+	taken := min(n, MaxHeader+4-len(c.head))
+	c.head = append(c.head, p[:taken]...)
+	end := headEnd(c.head, from)
+	if end < 0 {
+		c.tooBig = len(c.head) > MaxHeader
+		return n, nil
+	}
+	c.begin(string(c.head[:end]))
+	c.body(c.head[end+2:])
+	c.head = nil
+	c.body(p[taken:])
+	return n, nil
+}
+
+// begin reads the header and makes ready for the body.
+func (c *Check) begin(head string) {
+	c.over = true
+	var err error
+	if c.fields, err = splitFields(head, MaxFields); err != nil {
+		c.tooBig, c.malformed = errors.Is(err, errManyFields), true
+		return
+	}
+	for _, f := range c.fields {
+		if f.name != signatureField {
+			continue
+		}
+		s, err := readSignature(f.raw)
+		c.signatures = append(c.signatures, candidate{s, err})
+		if err == nil && c.bodies[s.body] == nil {
+			c.bodies[s.body] = &body{canon: s.body, hash: sha256.New()}
+		}
+	}
+}
+
+func (c *Check) body(p []byte) {
+	for _, b := range c.bodies {
+		if b != nil {
+			b.Write(p)
+		}
+	}
+}
+
+// Verdict tells whether the domain of the author signed the content, once all
+// of it was written: at least one signature that holds has d= equal to
+// domain. Signatures of others are not looked at.
+func (c *Check) Verdict(ctx context.Context, domain string) error {
+	switch {
+	case c.tooBig:
+		return ErrTooBig
+	case !c.over || c.malformed:
+		return ErrMalformed
+	case len(c.signatures) == 0:
+		return ErrUnsigned
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.v.cfg.LookUpTime)
+	defer cancel()
+	var last, temporary error
+	tried := 0
+	for _, s := range c.signatures {
+		if s.signature == nil || s.domain != domain {
+			continue
+		}
+		if tried++; tried > maxTried {
+			break
+		}
+		err := s.err
+		if err == nil {
+			err = c.try(ctx, s.signature)
+		}
+		if err == nil {
+			c.v.held.WithLabelValues(s.algorithm).Inc()
+			return nil
+		}
+		reason, _ := errors.AsType[Reason](err)
+		c.v.failed.WithLabelValues(string(reason)).Inc()
+		if reason == Trouble {
+			temporary = err
+		}
+		last = err
+	}
+	switch {
+	case temporary != nil:
+		return fmt.Errorf("%w: %w", ErrTemporary, temporary)
+	case last != nil:
+		return fmt.Errorf("%w: %w", ErrInvalid, last)
+	}
+	return ErrInvalid
+}
+
+// try checks one signature of the right domain. What needs no key comes
+// first, so that nobody looks a key up for nothing.
+func (c *Check) try(ctx context.Context, s *signature) error {
+	now := c.v.cfg.Now()
+	switch {
+	case !s.covers(c.fields):
+		return Author
+	case s.signed.After(now.Add(tolerance)):
+		return Future
+	case !s.expires.IsZero() && s.expires.Before(now.Add(-tolerance)):
+		return Expired
+	case !bytes.Equal(c.bodies[s.body].end(), s.bodyHash):
+		return BodyHash
+	}
+	sum := sha256.Sum256(s.input(c.fields))
+	name := s.selector + "._domainkey." + s.domain
+	answer, err := c.v.cfg.Keys.TXT(ctx, name)
+	failure := tryKeys(s, sum[:], answer.Records, err)
+	if failure == nil || answer.Age <= freshEnough {
+		return failure
+	}
+	// It was remembered, and may have been changed since.
+	c.v.anew.Inc()
+	answer, err = c.v.cfg.Keys.FreshTXT(ctx, name, freshEnough)
+	return tryKeys(s, sum[:], answer.Records, err)
+}
+
+// tryKeys checks a signature with what the DNS said. Of several reasons the
+// one of the first real key is told.
+func tryKeys(s *signature, sum []byte, texts []string, err error) error {
+	switch {
+	case errors.Is(err, resolver.ErrTemporary):
+		return fmt.Errorf("%w: %w", Trouble, err)
+	case err != nil:
+		return NoKey
+	}
+	failure := error(NoKey)
+	for _, text := range texts[:min(len(texts), maxRecords)] {
+		k, err := readKey(text)
+		if err == nil {
+			if err = k.verify(s, sum); err == nil {
+				return nil
+			}
+		}
+		if failure == error(NoKey) {
+			failure = err
+		}
+	}
+	return failure
+}

@@ -1,0 +1,338 @@
+package dkim
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"barid/internal/metrics"
+	"barid/internal/resolver"
+)
+
+const noHash = crypto.Hash(0)
+
+// The example of RFC 8463 appendix A, with both signatures.
+func TestTheExampleOfTheRFC(t *testing.T) {
+	text, err := os.ReadFile("testdata/rfc8463.eml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mail := strings.ReplaceAll(string(text), "\n", "\r\n")
+	const ed = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+	const rsa = "v=DKIM1; k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWRiGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2jLQiY/J16JYi0Qvx/" +
+		"byYzCNb3W91y3FutACDfzwQ/BC/e/8uBsCR+yz1Lxj+PL6lHvqMKrM3rG4hstT5QjvHO9PzoxZyVYLzBfO2EeC3Ip3G+2kryOTIKT+l/K4w3QIDAQAB"
+	for name, record := range map[string]string{"brisbane": ed, "test": rsa} {
+		z := newZone()
+		z.texts[name+"._domainkey.football.example.com"] = []string{record}
+		c := verifier(z).Check()
+		c.Write([]byte(mail))
+		if err := c.Verdict(t.Context(), "football.example.com"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := c.Verdict(t.Context(), "example.com"); !errors.Is(err, ErrInvalid) {
+			t.Errorf("the domain above: %v", err)
+		}
+	}
+}
+
+func TestEachReason(t *testing.T) {
+	seconds := func(d time.Duration) string { return fmt.Sprint(now.Add(d).Unix()) }
+	z := newZone(edKey())
+	p := strings.Split(z.texts["ed1._domainkey.author.test"][0], ";")[2]
+	record := func(selector string, texts ...string) string {
+		z.texts[selector+"._domainkey.author.test"] = texts
+		return selector
+	}
+	small, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaRecord := Key{"x", small}.Record().Text
+	z.errs["trouble._domainkey.author.test"] = fmt.Errorf("look up: %w", resolver.ErrTemporary)
+	z.errs["huge._domainkey.author.test"] = resolver.ErrTooLarge
+	many := strings.Repeat("from:", 100) + "from"
+	const mismatched = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	for _, c := range []struct {
+		name   string
+		change map[string]string
+		want   error // nil: holds
+	}{
+		{"as it should be", nil, nil},
+		{"letter case", map[string]string{"d": "Author.TEST", "s": "ED1", "i": "x@AUTHOR.test", "a": "Ed25519-SHA256", "h": "FROM:To:from"}, nil},
+		{"another version", map[string]string{"v": "2"}, Algorithm},
+		{"no version", map[string]string{"v": ""}, Syntax},
+		{"SHA-1", map[string]string{"a": "rsa-sha1"}, Algorithm},
+		{"simple", map[string]string{"c": "simple/simple"}, nil},
+		{"simple unsaid", map[string]string{"c": ""}, nil},
+		{"half said", map[string]string{"c": "relaxed"}, nil},
+		{"canonicalization unknown", map[string]string{"c": "relaxed/strict"}, Algorithm},
+		{"query", map[string]string{"q": "dns/txt:other"}, nil},
+		{"query unknown", map[string]string{"q": "other"}, Algorithm},
+		{"l=", map[string]string{"l": "5"}, BodyLength},
+		{"From not signed", map[string]string{"h": "to:subject"}, Author},
+		{"many names", map[string]string{"h": many}, TooBig},
+		{"an empty name", map[string]string{"h": "from::to"}, Syntax},
+		{"long field", map[string]string{"z": strings.Repeat("x", maxSignature)}, TooBig},
+		{"identity below", map[string]string{"i": "x@sub.author.test", "s": record("lax", "k=ed25519;"+p)}, nil},
+		{"identity below, strict key", map[string]string{"i": "x@sub.author.test"}, Identity},
+		{"identity elsewhere", map[string]string{"i": "x@xauthor.test"}, Identity},
+		{"identity without @", map[string]string{"i": "author.test"}, Identity},
+		{"a minute from now", map[string]string{"t": seconds(time.Minute)}, nil},
+		{"an hour from now", map[string]string{"t": seconds(time.Hour)}, Future},
+		{"no time", map[string]string{"t": ""}, nil},
+		{"time in letters", map[string]string{"t": "today"}, Syntax},
+		{"over a minute ago", map[string]string{"t": "", "x": seconds(-time.Minute)}, nil},
+		{"over an hour ago", map[string]string{"t": "", "x": seconds(-time.Hour)}, Expired},
+		{"over before it was made", map[string]string{"x": seconds(0)}, Expired},
+		{"never over", map[string]string{"x": "99999999999999999999"}, nil},
+		{"another body", map[string]string{"bh": mismatched}, BodyHash},
+		{"body hash in letters", map[string]string{"bh": "!"}, Syntax},
+		{"no record", map[string]string{"s": "gone"}, NoKey},
+		{"a selector that is no name", map[string]string{"s": "a/b"}, NoKey},
+		{"a huge record", map[string]string{"s": "huge"}, NoKey},
+		{"trouble", map[string]string{"s": "trouble"}, Trouble},
+		{"revoked", map[string]string{"s": record("revoked", "v=DKIM1; p=")}, Revoked},
+		{"record without version", map[string]string{"s": record("old", "k=ed25519; "+p)}, nil},
+		{"version not first", map[string]string{"s": record("late", "k=ed25519; v=DKIM1; "+p)}, NoKey},
+		{"not a key", map[string]string{"s": record("spf", "v=spf1 -all")}, NoKey},
+		{"quotes and blanks", map[string]string{"s": record("quoted", `"v=DKIM1;k=ed25519;`+p[:20]+"\" \t\""+p[20:]+`;t=s"`)}, nil},
+		{"no padding", map[string]string{"s": record("bare", "k=ed25519;"+strings.TrimRight(p, "="))}, nil},
+		{"another record beside it", map[string]string{"s": record("two", "v=spf1 -all", "k=ed25519;"+p)}, nil},
+		{"the key is the fourth", map[string]string{"s": record("four", "a=1;p", "b", "c", "k=ed25519;"+p)}, NoKey},
+		{"testing", map[string]string{"s": record("testing", "k=ed25519;t=s:y;"+p)}, Testing},
+		{"other service", map[string]string{"s": record("web", "k=ed25519;s=web;"+p)}, KeyUse},
+		{"this service too", map[string]string{"s": record("both", "k=ed25519;s=web:email;"+p)}, nil},
+		{"any service", map[string]string{"s": record("any", "k=ed25519;s=*;"+p)}, nil},
+		{"other hash", map[string]string{"s": record("sha1", "k=ed25519;h=sha1;"+p)}, KeyUse},
+		{"other algorithm", map[string]string{"s": record("rsa", rsaRecord)}, KeyUse},
+		{"unknown algorithm", map[string]string{"s": record("new", "k=ml-dsa;"+p)}, KeyUse},
+		{"a short key", map[string]string{"s": record("short", "k=ed25519;p=AAAA")}, BadKey},
+		{"no base64", map[string]string{"s": record("letters", "k=ed25519;p=a*b")}, BadKey},
+		{"no RSA key", map[string]string{"s": record("norsa", "k=rsa;"+p)}, BadKey},
+		{"a long record", map[string]string{"s": record("long", "k=ed25519;n="+strings.Repeat("x", maxRecord)+";"+p)}, BadKey},
+		{"another key", map[string]string{"s": record("other", "k=ed25519;p="+mismatched)}, Mismatch},
+		{"a tag twice", map[string]string{" v": "1"}, Syntax},
+		{"a tag without value", map[string]string{"y": "1;x"}, Syntax},
+	} {
+		err := verdict(verifier(z), forge(plainMail, c.change), 1<<20)
+		kind := ErrInvalid
+		if c.want == error(Trouble) {
+			kind = ErrTemporary
+		}
+		if c.want == nil && err != nil || c.want != nil && (!errors.Is(err, c.want) || !errors.Is(err, kind)) {
+			// A field whose tags cannot be read has no domain, so it is nobody's.
+			if c.want == error(Syntax) || c.want == error(TooBig) {
+				if err == ErrInvalid {
+					continue
+				}
+			}
+			t.Errorf("%s: %v, not %v", c.name, err, c.want)
+		}
+	}
+}
+
+func TestSmallAndGiantKeys(t *testing.T) {
+	t.Setenv("GODEBUG", "rsa1024min=0")
+	for bits, want := range map[int]error{512: BadKey, 1024: nil, 2048: nil} {
+		k, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = readKey(Key{"x", k}.Record().Text)
+		if !errors.Is(err, want) {
+			t.Errorf("%d bits: %v", bits, err)
+		}
+	}
+	// 16384 bits, made up: one check would take a tenth of a second.
+	n := make([]byte, 2048)
+	for i := range n {
+		n[i] = 0xff
+	}
+	der := append([]byte{0x30, 0x82, 0x08, 0x0a, 0x02, 0x82, 0x08, 0x01, 0x00}, n...)
+	der = append(der, 0x02, 0x03, 0x01, 0x00, 0x01)
+	if k, err := readKey("p=" + base64.StdEncoding.EncodeToString(der)); !errors.Is(err, BadKey) || k.rsa == nil {
+		t.Errorf("16384 bits: %v", err)
+	}
+}
+
+func TestWhatWasSignedCannotBeChanged(t *testing.T) {
+	z := newZone(rsaKey(), edKey())
+	for _, keys := range [][]Key{{rsaKey()}, {edKey()}, {rsaKey(), edKey()}} {
+		mail := signed(t, plainMail, keys...)
+		for _, n := range []int{1, 2, 3, 7, 1 << 20} {
+			if err := verdict(verifier(z), mail, n); err != nil {
+				t.Errorf("in pieces of %d: %v", n, err)
+			}
+		}
+		for name, change := range map[string][2]string{
+			"body":                 {"there.", "where."},
+			"subject":              {"[...]", "[..]"},
+			"a second From":        {"From: Alice", "From: Eve <eve@author.test>\r\nFrom: Alice"},
+			"a second From below":  {"\r\n\r\nHello", "\r\nFrom: Eve <eve@author.test>\r\n\r\nHello"},
+			"a second Subject":     {"\r\n\r\nHello", "\r\nSubject: x\r\n\r\nHello"},
+			"an Autocrypt":         {"\r\n\r\nHello", "\r\nAutocrypt: x\r\n\r\nHello"},
+			"a Content-Type":       {"\r\n\r\nHello", "\r\nContent-Type: text/html\r\n\r\nHello"},
+			"a Secure-Join":        {"\r\n\r\nHello", "\r\nSecure-Join: vc-request\r\n\r\nHello"},
+			"a line at the end":    {"there.\r\n", "there.\r\nmore\r\n"},
+			"a blank in the body":  {"Hello,", "Hello, "},
+			"an empty line inside": {"\r\n\r\nthere", "\r\n\r\n\r\nthere"},
+		} {
+			bad := strings.Replace(mail, change[0], change[1], 1)
+			if err := verdict(verifier(z), bad, 1<<20); bad == mail || !errors.Is(err, ErrInvalid) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		for name, change := range map[string][2]string{
+			"folding":              {"Subject: [...]", "Subject:\r\n\t [...]  "},
+			"letter case of names": {"Subject: [...]", "SUBJECT : [...]"},
+			"a Received":           {"DKIM-Signature", "Received: by relay.test\r\nDKIM-Signature"},
+			"lines at the end":     {"there.\r\n", "there.\r\n\r\n\r\n"},
+			"another signature":    {"DKIM-Signature", "DKIM-Signature: v=1; d=author.test; nonsense\r\nDKIM-Signature"},
+		} {
+			good := strings.Replace(mail, change[0], change[1], 1)
+			if err := verdict(verifier(z), good, 1<<20); good == mail || err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+func TestWhatIsNoSignedMessage(t *testing.T) {
+	for name, c := range map[string]struct {
+		mail string
+		want error
+	}{
+		"unsigned":             {plainMail, ErrUnsigned},
+		"signed by another":    {forge(plainMail, map[string]string{"d": "other.test"}), ErrInvalid},
+		"by the domain above":  {forge(plainMail, map[string]string{"d": "test"}), ErrInvalid},
+		"by one below":         {forge(plainMail, map[string]string{"d": "sub.author.test"}), ErrInvalid},
+		"no empty line":        {"From: alice@author.test\r\n", ErrMalformed},
+		"nothing":              {"", ErrMalformed},
+		"a line of no field":   {"From: alice@author.test\r\nno field\r\n\r\n", ErrMalformed},
+		"no header":            {"\r\nbody\r\n", ErrUnsigned},
+		"too many fields":      {strings.Repeat("X: y\r\n", MaxFields+1) + "\r\n", ErrTooBig},
+		"too many octets":      {"X: " + strings.Repeat("y", MaxHeader) + "\r\n\r\n", ErrTooBig},
+		"no end of a field":    {"X: " + strings.Repeat("y", MaxHeader*3), ErrTooBig},
+		"8 bits in the header": {strings.Replace(forge(plainMail, nil), "Alice", "\xc4lice", 1), ErrInvalid},
+	} {
+		for _, n := range []int{100, 1 << 20} {
+			if err := verdict(verifier(newZone(edKey())), c.mail, n); !errors.Is(err, c.want) {
+				t.Errorf("%s: %v, not %v", name, err, c.want)
+			}
+		}
+	}
+	if err := verdict(verifier(newZone(edKey())), forge(strings.Replace(plainMail, "Alice", "\xc4l\xffice", 1), nil), 10); err != nil {
+		t.Errorf("8 bits that were signed: %v", err)
+	}
+}
+
+// Signatures of others come first, hundreds of them, and cost no look-up; of
+// the author's own five are tried.
+func TestHundredsOfSignatures(t *testing.T) {
+	z := newZone(edKey())
+	other := "DKIM-Signature: v=1; a=ed25519-sha256; d=other.test; s=x; h=from; bh=AAAA; b=AAAA\r\n"
+	if err := verdict(verifier(z), strings.Repeat(other, 200)+forge(plainMail, nil), 1<<20); err != nil || z.asked != 1 {
+		t.Errorf("%v after %d look-ups", err, z.asked)
+	}
+	own := strings.SplitAfterN(forge(plainMail, map[string]string{"s": "gone"}), "\r\n", 3)
+	bad := own[0] + own[1]
+	if err := verdict(verifier(z), strings.Repeat(bad, 4)+forge(plainMail, nil), 1<<20); err != nil {
+		t.Errorf("the fifth holds: %v", err)
+	}
+	z.asked = 0
+	if err := verdict(verifier(z), strings.Repeat(bad, 200)+forge(plainMail, nil), 1<<20); !errors.Is(err, ErrInvalid) || z.asked != maxTried {
+		t.Errorf("%v after %d look-ups", err, z.asked)
+	}
+}
+
+func TestAKeyThatWasChangedIsLookedUpAnew(t *testing.T) {
+	const name = "ed1._domainkey.author.test"
+	const other = "v=DKIM1;k=ed25519;p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	m := metrics.New()
+	for what, c := range map[string]struct {
+		old   []string
+		age   time.Duration
+		fresh int
+		want  error
+	}{
+		"another key remembered":          {[]string{other}, time.Minute, 1, nil},
+		"a revoked key remembered":        {[]string{"p="}, time.Minute, 1, nil},
+		"another key, looked up just now": {[]string{other}, time.Second, 0, Mismatch},
+		"the right key remembered":        {nil, time.Minute, 0, nil},
+	} {
+		z := newZone(edKey())
+		z.age = c.age
+		if c.old != nil {
+			z.old[name] = c.old
+		}
+		v := NewVerifier(VerifierConfig{Keys: z, Now: func() time.Time { return now }, Metrics: m})
+		if err := verdict(v, forge(plainMail, nil), 1<<20); !errors.Is(err, c.want) || c.want == nil && err != nil || z.fresh != c.fresh {
+			t.Errorf("%s: %v after %d fresh look-ups", what, err, z.fresh)
+		}
+	}
+	z := newZone(edKey())
+	z.age, z.old[name] = time.Minute, []string{other}
+	z.errs[name] = resolver.ErrTemporary
+	if err := verdict(verifier(z), forge(plainMail, nil), 1<<20); !errors.Is(err, ErrTemporary) {
+		t.Errorf("trouble with the fresh look-up: %v", err)
+	}
+	// A body that was changed is no reason to look anything up.
+	z = newZone(edKey())
+	verdict(verifier(z), strings.Replace(forge(plainMail, nil), "there", "where", 1), 1<<20)
+	if z.asked != 0 {
+		t.Errorf("%d look-ups for a changed body", z.asked)
+	}
+}
+
+// One signature that holds is enough; where none does, doubt about one is
+// doubt about the message.
+func TestDoubtIsTemporary(t *testing.T) {
+	z := newZone(edKey())
+	z.errs["trouble._domainkey.author.test"] = resolver.ErrTemporary
+	doubtful := strings.TrimSuffix(forge(plainMail, map[string]string{"s": "trouble"}), plainMail)
+	wrong := strings.TrimSuffix(forge(plainMail, map[string]string{"s": "gone"}), plainMail)
+	if err := verdict(verifier(z), doubtful+forge(plainMail, nil), 1<<20); err != nil {
+		t.Error(err)
+	}
+	if err := verdict(verifier(z), doubtful+wrong+plainMail, 1<<20); !errors.Is(err, ErrTemporary) {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r, err := resolver.New(resolver.Config{Servers: []string{"127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	c := NewVerifier(VerifierConfig{Keys: r, Now: func() time.Time { return now }}).Check()
+	c.Write([]byte(forge(plainMail, nil)))
+	if err := c.Verdict(ctx, "author.test"); !errors.Is(err, ErrTemporary) {
+		t.Error(err)
+	}
+}
+
+// 30 MB of line ends, fed in pieces, take time in proportion.
+func TestEmptyLinesCostWhatTheyWeigh(t *testing.T) {
+	lines := []byte(strings.Repeat("\r\n", 16<<10))
+	for _, canons := range []string{"simple/simple", "relaxed/relaxed"} {
+		b := verifier(newZone()).Check()
+		b.Write([]byte("DKIM-Signature: v=1; a=ed25519-sha256; d=author.test; s=x; h=from; bh=AAAA; b=AAAA; c=" + canons + "\r\n\r\nx"))
+		begin := time.Now()
+		for range 30 << 20 / len(lines) {
+			b.Write(lines)
+		}
+		b.Write([]byte("x"))
+		b.Verdict(t.Context(), "author.test")
+		if took := time.Since(begin); took > 3*time.Second {
+			t.Errorf("%s: %v", canons, took)
+		}
+	}
+}
