@@ -53,6 +53,8 @@ func (z *compressed) write(p []byte) error {
 	c.Flush()
 	data := bytes.Clone(c.out.Bytes())
 	z.sv.compressors.Put(c)
+	z.sv.plainOctets.Add(float64(len(p)))
+	z.sv.deflatedOctets.Add(float64(len(data)))
 	_, err := z.conn.Write(data)
 	return err
 }
@@ -80,6 +82,7 @@ func (s *session) compress(c *wire.Command) (string, error) {
 		return noReply, refusal("[COMPRESSIONACTIVE] DEFLATE is active already")
 	case s.sv.compressed.Add(1) > maxCompressed:
 		s.sv.compressed.Add(-1)
+		s.sv.compressRefused.Add(1)
 		return noReply, refusal("[LIMIT] Too many sessions compress")
 	}
 	if s.in.Buffered() > 0 {

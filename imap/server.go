@@ -87,6 +87,9 @@ type Server struct {
 	refused        atomic.Int64
 	failures       prometheus.Counter
 	appended       prometheus.Counter
+	// What compressing sessions say, before and after.
+	plainOctets, deflatedOctets prometheus.Counter
+	compressRefused             atomic.Int64
 }
 
 // New makes a server.
@@ -123,6 +126,14 @@ func New(cfg Config) *Server {
 		Name: "imap_account_sessions", Help: "sessions of one account from one client, the fullest",
 		Max: int64(cfg.MaxSessions), Use: sv.perClient.fullest, Refused: sv.refused.Load,
 	})
+	octets := cfg.Metrics.Counters("imap_compress_octets", "Octets that compressing IMAP sessions said, before and after.", "where")
+	sv.plainOctets, sv.deflatedOctets = octets.WithLabelValues("before"), octets.WithLabelValues("after")
+	if cfg.Compress {
+		cfg.Metrics.Limit(metrics.Limit{
+			Name: "imap_compressed_sessions", Help: "IMAP sessions that compress",
+			Max: maxCompressed, Use: sv.compressed.Load, Refused: sv.compressRefused.Load,
+		})
+	}
 	return sv
 }
 
