@@ -28,6 +28,7 @@ BENCH ?=
 STATICCHECK_VERSION := v0.8.2
 STATICCHECK := bin/tools/staticcheck-$(STATICCHECK_VERSION)
 CORE := test/deltachat/node_modules/.installed
+IROH := test/interop/iroh/node_modules/.installed
 
 .PHONY: help build run test race interop counterparts fuzz bench soak lint cover golden core
 
@@ -43,8 +44,10 @@ run: build ## Build, and serve a throw-away relay with two invites
 core: $(CORE) ## Install the Delta Chat core that the tests drive
 
 $(CORE): test/deltachat/package.json test/deltachat/package-lock.json test/deltachat/.npmrc
+$(IROH): test/interop/iroh/package.json test/interop/iroh/package-lock.json test/interop/iroh/.npmrc
+$(CORE) $(IROH):
 	@command -v npm >/dev/null || { echo 'npm is missing: it comes with Node.js 20'; exit 1; }
-	cd test/deltachat && npm ci --ignore-scripts --no-progress
+	cd $(<D) && npm ci --ignore-scripts --no-progress
 	@touch $@
 
 test: core ## Test all that needs no root, the real core included
@@ -60,7 +63,7 @@ race: core ## Test with the race detector (needs a C compiler)
 	fi; \
 	CGO_ENABLED=1 BARID_NEED_CORE=1 go test -race -timeout 15m ./...
 
-interop: core counterparts ## Test with other cores and programs, and what needs root: networks of its own
+interop: core $(IROH) counterparts ## Test with other cores and programs, and what needs root: networks of its own
 	@if [[ $$EUID != 0 ]]; then \
 		echo 'interop: not run: it needs root, to make network and mount namespaces'; exit 0; \
 	fi; \
@@ -72,7 +75,7 @@ interop: core counterparts ## Test with other cores and programs, and what needs
 # The programs of others that the tests let loose on a relay, in Debian's
 # packages. The list of packages is fetched only when it knows none of them;
 # RUNLEVEL keeps daemons from starting by themselves.
-DEBIAN_COUNTERPARTS := mutt isync nginx libnginx-mod-stream haproxy
+DEBIAN_COUNTERPARTS := mutt isync iproute2 nginx libnginx-mod-stream haproxy
 counterparts:
 	@if ! command -v dpkg-query >/dev/null; then echo 'interop: no Debian packages here; programs that are missing fail their tests'; exit 0; fi; \
 	missing=$$(for p in $(DEBIAN_COUNTERPARTS); do \
