@@ -20,6 +20,7 @@
 //	           last one came, and the lowest in between, which is after the
 //	           collection that the relay does itself once a storm of 500
 //	           sessions or more is over
+//	handshakes full TLS handshakes, beside those of a bare TLS loop
 //	setup      full handshakes, LOGIN and SELECT per second, of accounts that
 //	           were there before
 //	storm      the same when the relay was just started, each account once
@@ -147,6 +148,7 @@ var scenarios = []scenario{
 	{"submit", submit},
 	{"fanout", fanout},
 	{"birth", birth},
+	{"handshakes", handshakes},
 	{"setup", setup},
 	{"storm", reconnects},
 	{"mailbox", mailbox},
