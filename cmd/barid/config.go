@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"barid/internal/app"
 	"barid/internal/config"
 )
 
@@ -19,12 +20,15 @@ func configCommand() *cobra.Command {
 	}
 	c.AddCommand(snippetsCommand(), &cobra.Command{
 		Use:   "check",
-		Short: "Tell everything that is wrong with the configuration; exit 2 if anything is",
+		Short: "Tell everything that is wrong with the configuration and the files it names; exit 2 if anything is",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			path, _, err := loadConfig(cmd)
+			path, cfg, err := loadConfig(cmd)
 			if err != nil {
 				return err
+			}
+			if err := app.Check(cfg); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", path)
 			return failed(err)

@@ -26,6 +26,11 @@ const (
 	minInodes = 1000
 )
 
+// corruptRemedy is said to who finds a relay that does not start: it must be
+// his decision to lose what can no longer be read.
+const corruptRemedy = "The disk lost mail of the last minutes that was acknowledged. Look at the disk, keep a copy of the data directory; " +
+	"then restore a backup, or move the directory journal away: the relay starts without it, and what was not in the files of mailboxes yet is lost"
+
 // Store is the engine. It implements storage.Store.
 type Store struct {
 	cfg     Config
@@ -114,6 +119,9 @@ func Open(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if err := s.start(); err != nil {
+		if errors.Is(err, journal.ErrCorrupt) {
+			err = fmt.Errorf("%w. %s", err, corruptRemedy)
+		}
 		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.closeDir()))
 	}
 	return s, nil
