@@ -24,6 +24,11 @@ type Store interface {
 	// it; a Deliver to it then fails with ErrNoAccount.
 	MayMail(ctx context.Context, a Account) (bool, error)
 
+	// EncryptedOnly tells whether the account takes only encrypted mail from
+	// outside. Accounts are born so; an operator may allow mail in the clear.
+	// With an error it is true. ErrNoAccount when there is no such account.
+	EncryptedOnly(ctx context.Context, a Account) (bool, error)
+
 	// Draft begins to take up content; size is what is known of it, or zero.
 	Draft(ctx context.Context, size int64) (Draft, error)
 
