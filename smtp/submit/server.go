@@ -12,6 +12,7 @@ import (
 	"barid/internal/netserve"
 	"barid/internal/ratelimit"
 	"barid/smtp"
+	"barid/smtp/intake"
 	"barid/smtp/wire"
 	"barid/storage"
 )
@@ -43,16 +44,8 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Waker wakes the devices of an account that got a message. From is its
-// author. It returns at once.
-type Waker interface {
-	Notify(account, from smtp.Address)
-}
-
-// nobody is woken.
-type nobody struct{}
-
-func (nobody) Notify(_, _ smtp.Address) {}
+// Waker wakes the devices of an account that got a message.
+type Waker = intake.Waker
 
 // Server serves submission.
 type Server struct {
@@ -63,9 +56,9 @@ type Server struct {
 
 	log *slog.Logger
 
-	delivered, quotaExceeded, notified, unnotified prometheus.Counter
-	encrypted, unencrypted                         prometheus.Counter
-	rejected                                       *prometheus.CounterVec // by rule
+	inboxes                *intake.Inboxes
+	encrypted, unencrypted prometheus.Counter
+	rejected               *prometheus.CounterVec // by rule
 }
 
 // New makes a Server.
@@ -80,23 +73,17 @@ func New(cfg Config) *Server {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	if cfg.Wake == nil {
-		cfg.Wake = nobody{}
-	}
 	s := &Server{
 		cfg: cfg,
 		rate: ratelimit.New[smtp.Address](ratelimit.Config{
 			Every: time.Minute / time.Duration(cfg.RatePerMinute), Burst: cfg.RateBurst, Now: cfg.Now,
 		}),
-		delivered:     cfg.Metrics.Counter("delivered_mail", "Messages saved to an INBOX."),
-		quotaExceeded: cfg.Metrics.Counter("quota_exceeded", "Messages that a full mailbox did not take."),
-		notified:      cfg.Metrics.Counter("notifications", "Delivery status notifications saved."),
-		unnotified:    cfg.Metrics.Counter("notifications_lost", "Delivery status notifications that their own recipient could not take."),
-		encrypted:     cfg.Metrics.Counter("outgoing_encrypted_mail_count", "Submitted messages that are encrypted."),
-		unencrypted:   cfg.Metrics.Counter("outgoing_unencrypted_mail_count", "Submitted messages that are not."),
-		rejected:      cfg.Metrics.Counters("rejected_unencrypted_mail_count", "Messages refused because they are not encrypted, by the rule they broke.", "rule"),
-		log:           cfg.Logger.With("part", "submit"),
+		encrypted:   cfg.Metrics.Counter("outgoing_encrypted_mail_count", "Submitted messages that are encrypted."),
+		unencrypted: cfg.Metrics.Counter("outgoing_unencrypted_mail_count", "Submitted messages that are not."),
+		rejected:    cfg.Metrics.Counters("rejected_unencrypted_mail_count", "Messages refused because they are not encrypted, by the rule they broke.", "rule"),
+		log:         cfg.Logger.With("part", "submit"),
 	}
+	s.inboxes = intake.NewInboxes(intake.Config{Store: cfg.Store, Domain: cfg.Domain, Wake: cfg.Wake, Logger: s.log, Metrics: cfg.Metrics, Now: cfg.Now})
 	w := wire.Config{
 		Hostname: cfg.Hostname, TLS: cfg.TLS, Auth: true, MaxMessageSize: cfg.MaxMessageSize,
 		MaxRecipients: cfg.MaxRecipients, Begin: s.begin, Logger: cfg.Logger,
