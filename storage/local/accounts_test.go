@@ -207,6 +207,28 @@ func TestAdmitIsAskedOnceForABirth(t *testing.T) {
 	}
 }
 
+// An account without a hash is nobody's, and not born anew over the mail of
+// another; the log says so once.
+func TestAnEmptyPasswordFileBlocks(t *testing.T) {
+	dir := t.TempDir()
+	s, log, counted := gated(t, func(cfg *Config) { cfg.Dir, cfg.SettleAfter = dir, 1 })
+	file := filepath.Join(dir, "mail", storetest.Domain, "alice@"+storetest.Domain, passwordName)
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if _, err := s.Login(t.Context(), local("alice"), "a long password", storage.Origin{}); !errors.Is(err, storage.ErrRefused) {
+			t.Errorf("login: %v", err)
+		}
+	}
+	if n := strings.Count(log.String(), "a password file is empty or gone"); n != 1 || counted("any") != 0 {
+		t.Errorf("%d lines, %v counted\n%s", n, counted("any"), log)
+	}
+}
+
 // A full disk refuses births as a limit does, with one line in the log.
 func TestAFullDiskRefusesBirthsQuietly(t *testing.T) {
 	disk := faultfs.New()

@@ -20,6 +20,9 @@ const (
 	reasonFull     = "full"
 )
 
+// noHash is not one of them, but logged as seldom.
+const noHash = "no hash"
+
 // refusalsEvery is how often a reason is logged: whoever is refused tries
 // again, and there may be thousands.
 const refusalsEvery = time.Minute

@@ -65,6 +65,11 @@ func (s *Store) enter(ctx context.Context, a *account, p storage.Password) (stor
 	if err != nil {
 		return storage.Account{}, fmt.Errorf("login: %w", err)
 	}
+	if hash == "" {
+		if ok, _ := s.refusals.Allow(noHash); ok {
+			s.log.Warn("a password file is empty or gone: nobody can log in to that account", "part", "storage", "account", a.addr)
+		}
+	}
 	ok, err := s.check(ctx, a.addr, p, hash)
 	if err != nil {
 		return storage.Account{}, fmt.Errorf("login: %w", err)
