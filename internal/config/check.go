@@ -87,6 +87,7 @@ func (c *Config) faults() []fault {
 	k.tls(&c.TLS)
 	k.acme(c)
 	k.accounts(&c.Accounts)
+	k.expiry(&c.Expiry)
 	k.limits(&c.Limits)
 	k.storage(&c.Storage)
 	k.imap(&c.IMAP)
@@ -161,6 +162,20 @@ func (k *checker) accounts(a *Accounts) {
 			"username_min_length (%d) is above username_max_length (%d)", a.UsernameMinLength, a.UsernameMaxLength)
 	}
 	k.oneOf("accounts.registration", a.Registration, RegistrationOpen, RegistrationInvites, RegistrationClosed)
+	k.age("accounts.name_reuse_after", a.NameReuseAfter, time.Hour)
+}
+
+func (k *checker) expiry(e *Expiry) {
+	k.age("expiry.delete_mails_after", e.DeleteMailsAfter, time.Hour)
+	k.age("expiry.delete_large_after", e.DeleteLargeAfter, time.Hour)
+	k.age("expiry.delete_inactive_users_after", e.DeleteInactiveUsersAfter, 24*time.Hour)
+}
+
+// age checks a time in days, or none.
+func (k *checker) age(key string, v Duration, low time.Duration) {
+	if v != 0 {
+		k.durationBetween(key, v, low, 36500*time.Duration(day))
+	}
 }
 
 // unbounded is the largest number that a count may have, in places where only

@@ -23,6 +23,7 @@ type Config struct {
 	TLS      TLS      `toml:"tls"`
 	ACME     ACME     `toml:"acme"`
 	Accounts Accounts `toml:"accounts"`
+	Expiry   Expiry   `toml:"expiry"`
 	Limits   Limits   `toml:"limits"`
 	Storage  Storage  `toml:"storage"`
 	IMAP     IMAP     `toml:"imap"`
@@ -175,6 +176,29 @@ type Accounts struct {
 	// "barid registration close" closes and opens while the relay runs.
 	// Default "open".
 	Registration string `toml:"registration"`
+	// NameReuseAfter is how long the name of an account that was removed can be
+	// born again only with the password that it had, so that nobody takes the
+	// place of somebody whom others still write to; "1h" to "36500d", or "0s"
+	// when it is free at once. Default "365d".
+	NameReuseAfter Duration `toml:"name_reuse_after"`
+}
+
+// Expiry says how old what is kept may get. It is judged once a day, by the
+// time of arrival here. "0s" means never. Apart from this the oldest mail leaves
+// a mailbox that gets full, see limits.max_mailbox_size.
+type Expiry struct {
+	// DeleteMailsAfter is the age at which a message leaves, of whatever mailbox,
+	// "1h" to "36500d", or "0s". Default "20d".
+	DeleteMailsAfter Duration `toml:"delete_mails_after"`
+	// DeleteLargeAfter is the age at which a message larger than 200000 octets
+	// leaves, if a client has read it, flagged it or put it there; one that no
+	// client knows waits for expiry.delete_mails_after. "1h" to "36500d", or
+	// "0s". Default "7d".
+	DeleteLargeAfter Duration `toml:"delete_large_after"`
+	// DeleteInactiveUsersAfter is the time without a login, for reading or for
+	// sending, after which an account is removed with all it has, "1d" to
+	// "36500d", or "0s". Logins count by the day. Default "90d".
+	DeleteInactiveUsersAfter Duration `toml:"delete_inactive_users_after"`
 }
 
 // Limits bounds what clients may use. Sizes are octets, or a string with one of
@@ -183,7 +207,9 @@ type Limits struct {
 	// MaxMessageSize is the largest message taken, "1K" to "1G". Default "30M".
 	MaxMessageSize Size `toml:"max_message_size"`
 	// MaxMailboxSize is the quota of an account, from limits.max_message_size to
-	// "16T". Default "500M".
+	// "16T". When a message fills it above three quarters, the oldest messages
+	// leave until seven tenths are left, but none younger than a day: a mailbox
+	// full of those takes no more. Default "500M".
 	MaxMailboxSize Size `toml:"max_mailbox_size"`
 	// MaxUserSendPerMinute is how many messages an account may send per minute
 	// over time, at least 1. Default 60.

@@ -23,8 +23,9 @@ func Default(domain string) *Config {
 		ACME: ACME{Directory: "https://acme-v02.api.letsencrypt.org/directory", DNSKeyAlgorithm: "hmac-sha256"},
 		Accounts: Accounts{
 			UsernameMinLength: 9, UsernameMaxLength: 9, PasswordMinLength: 9,
-			Registration: RegistrationOpen,
+			Registration: RegistrationOpen, NameReuseAfter: 365 * day,
 		},
+		Expiry: Expiry{DeleteMailsAfter: 20 * day, DeleteLargeAfter: 7 * day, DeleteInactiveUsersAfter: 90 * day},
 		Limits: Limits{
 			MaxMessageSize: 30 * Mebi, MaxMailboxSize: 500 * Mebi,
 			MaxUserSendPerMinute: 60, MaxUserSendBurstSize: 10, MaxSMTPRecipients: 1000,
