@@ -264,7 +264,7 @@ func (s *Sender) queueTokens(a smtp.Address) {
 	s.mu.Lock()
 	now, discarded := s.now(), 0
 	for _, t := range tokens {
-		s.seen.note(key{a, t.digest}, t.text, t.set)
+		s.seen.note(t.digest, t.text, t.set)
 		discarded += s.queue.add(key{a, t.digest}, now)
 	}
 	s.mu.Unlock()
@@ -401,7 +401,7 @@ func (s *Sender) learn(it *item, k key, status int, err error, platform uint8) {
 		failedBefore := s.gate.hard > 0 || wasOpen
 		s.gate.learn(result, it.attempts == 0, now, rand.Float64())
 		isOpen = s.gate.open()
-		s.seen.result(k, platform, status, err, s.cfg.Now())
+		s.seen.result(k.token, platform, status, err, s.cfg.Now())
 		if result == answered {
 			s.queue.done(it)
 			if failedBefore {

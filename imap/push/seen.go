@@ -9,13 +9,13 @@ const maxSeen = 100_000
 // they were last set, and what became of the last request. The Sender's lock
 // guards it.
 type seen struct {
-	tokens    map[key]sight
+	tokens    map[digest]sight
 	platforms [len(platforms)]tally
 }
 
-// sight is what is known of one token. Times are seconds since 1970.
+// sight is what is known of one token.
 type sight struct {
-	set      int64
+	set      uint32 // seconds since 1970
 	platform uint8
 }
 
@@ -26,18 +26,18 @@ type tally struct {
 	at                 time.Time
 }
 
-func newSeen() *seen { return &seen{tokens: map[key]sight{}} }
+func newSeen() *seen { return &seen{tokens: map[digest]sight{}} }
 
-// note takes a token of an account.
-func (s *seen) note(k key, token string, set time.Time) {
-	if _, known := s.tokens[k]; !known && len(s.tokens) >= maxSeen {
+// note takes a token that an account has.
+func (s *seen) note(d digest, token string, set time.Time) {
+	if _, known := s.tokens[d]; !known && len(s.tokens) >= maxSeen {
 		for other := range s.tokens { // in random order
 			delete(s.tokens, other)
 			break
 		}
 	}
-	s.tokens[k] = sight{set.Unix(), platformOf(token)}
+	s.tokens[d] = sight{uint32(max(set.Unix(), 0)), platformOf(token)}
 }
 
 // forget takes a token that is gone.
-func (s *seen) forget(k key) { delete(s.tokens, k) }
+func (s *seen) forget(d digest) { delete(s.tokens, d) }

@@ -44,7 +44,7 @@ type PlatformStatus struct {
 }
 
 // result notes what became of a request.
-func (s *seen) result(k key, platform uint8, status int, err error, now time.Time) {
+func (s *seen) result(d digest, platform uint8, status int, err error, now time.Time) {
 	t := &s.platforms[platform]
 	t.last, t.at = told(status, err), now
 	switch status {
@@ -52,7 +52,7 @@ func (s *seen) result(k key, platform uint8, status int, err error, now time.Tim
 		t.sent++
 	case http.StatusGone:
 		t.gone++
-		s.forget(k)
+		s.forget(d)
 	}
 }
 
@@ -76,7 +76,7 @@ func (s *Sender) Status() Status {
 	var all [len(platforms)]PlatformStatus
 	for _, sight := range s.seen.tokens {
 		p := &all[sight.platform]
-		age := now.Sub(time.Unix(sight.set, 0)).Seconds()
+		age := now.Sub(time.Unix(int64(sight.set), 0)).Seconds()
 		if p.Tokens++; p.Tokens == 1 {
 			p.Newest, p.Oldest = age, age
 		}
@@ -174,8 +174,8 @@ func (s *Sender) Test(ctx context.Context, a smtp.Address, tell func(TestResult)
 			s.removeToken(a, t.text, began)
 		}
 		s.mu.Lock()
-		s.seen.note(key{a, t.digest}, t.text, t.set)
-		s.seen.result(key{a, t.digest}, platformOf(t.text), status, err, s.cfg.Now())
+		s.seen.note(t.digest, t.text, t.set)
+		s.seen.result(t.digest, platformOf(t.text), status, err, s.cfg.Now())
 		s.mu.Unlock()
 		if err := tell(TestResult{
 			Platform: Platform(t.text), Age: began.Sub(t.set).Seconds(), Status: status, Result: told(status, err),

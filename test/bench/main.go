@@ -34,6 +34,9 @@
 //	open       a start with 100,000 accounts on disk
 //	bell       from the acknowledgement of a message to EXISTS at an idle client,
 //	           and what each of 100 clients of one account adds
+//	push       delivery while the push gateway is down and with push off; memory
+//	           for 100,000 wake-ups that wait, and how fast they leave over one
+//	           connection
 //
 // Where root may mount them, store, cycle and open are measured on two new file
 // systems in image files, ext4 with and without a journal: the difference is
@@ -156,6 +159,7 @@ var scenarios = []scenario{
 	{"cycle", cycle},
 	{"open", opening},
 	{"bell", bell},
+	{"push", pushing},
 	{"idle", idle},
 }
 
