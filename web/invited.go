@@ -56,6 +56,8 @@ func (s *site) sayInvite(err error) (status int, reason string) {
 		return http.StatusForbidden, "This invitation has expired."
 	case errors.Is(err, invites.ErrUsedUp):
 		return http.StatusForbidden, "This invitation has been used up."
+	case errors.Is(err, invites.ErrBusy):
+		return http.StatusForbidden, "This invitation is just being used. Please try again in a minute."
 	case errors.Is(err, invites.ErrFull):
 		return http.StatusServiceUnavailable, "Too many new profiles are being made. Please try again tomorrow."
 	}

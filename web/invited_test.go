@@ -38,7 +38,7 @@ func (g *guests) Reserve(token string, a smtp.Address) error {
 // byToken is a relay whose one good token is GOOD1.
 func byToken(selfSigned bool) (*guests, http.Handler) {
 	g := &guests{tokens: map[string]error{
-		"GOOD1": nil, "USED": invites.ErrUsedUp, "OLD": invites.ErrExpired, "FULL": invites.ErrFull, "FAULT": errors.New("the disk"),
+		"GOOD1": nil, "USED": invites.ErrUsedUp, "OLD": invites.ErrExpired, "FULL": invites.ErrFull, "BUSY": invites.ErrBusy, "FAULT": errors.New("the disk"),
 	}}
 	return g, made(Config{Domain: "relay.test", SelfSigned: selfSigned, Registration: always(ByInvitation), Invites: g})
 }
@@ -61,6 +61,7 @@ func TestANewAccountWantsAToken(t *testing.T) {
 			"/new?t=good1":                      {403, "This invitation is not valid."},
 			"/new?t=USED":                       {403, "This invitation has been used up."},
 			"/new?t=OLD":                        {403, "This invitation has expired."},
+			"/new?t=BUSY":                       {403, "This invitation is just being used. Please try again in a minute."},
 			"/new?t=FULL":                       {503, "Too many new profiles are being made. Please try again tomorrow."},
 			"/new?t=FAULT":                      {500, "This relay has a fault of its own. Please try again later."},
 		} {

@@ -86,8 +86,8 @@ const (
 )
 
 // Invites are the invitations of a relay that takes new accounts by them only.
-// The errors of both wrap one of invites.ErrUnknown, ErrExpired, ErrUsedUp or
-// ErrFull; others are faults of ours.
+// The errors of both wrap one of invites.ErrUnknown, ErrExpired, ErrUsedUp,
+// ErrBusy or ErrFull; others are faults of ours.
 type Invites interface {
 	// Valid tells whether a token would get an account now.
 	Valid(token string) error

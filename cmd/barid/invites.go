@@ -24,7 +24,8 @@ accounts.registration = "invites": then an account can only be made with one.
 
 Whoever has an invitation asks for an address with it, which takes one use and
 is kept for 24 hours until its first login; an address that nobody used until
-then gives its use back.`,
+then gives its use back. An app that failed may ask again after a minute: its
+new address takes the place of the one that was not used.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return fmt.Errorf(`invites wants one of "make", "list", "revoke"`)

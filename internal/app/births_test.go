@@ -240,7 +240,7 @@ func TestAccountsComeByInvitation(t *testing.T) {
 		}
 		got = append(got, answer)
 	}
-	if code, answer := postNew(t, r, "?t="+token); code != 403 || answer["reason"] != "This invitation has been used up." {
+	if code, answer := postNew(t, r, "?t="+token); code != 403 || answer["reason"] != "This invitation is just being used. Please try again in a minute." {
 		t.Errorf("a third: %d %v", code, answer)
 	}
 	r.Restart(t)
@@ -252,6 +252,9 @@ func TestAccountsComeByInvitation(t *testing.T) {
 		}
 	}
 	wantLogin(t, r, "abcdefgh0", false)
+	if code, answer := postNew(t, r, "?t="+token); code != 403 || answer["reason"] != "This invitation has been used up." {
+		t.Errorf("when both are born: %d %v", code, answer)
+	}
 	list := ask[[]app.Invite](t, dir, "/invites", nil)
 	if len(list) != 1 || list[0].Born != 2 || list[0].Left != 0 || list[0].Reserved != 0 || list[0].Note != "for two" || list[0].ID != made.Invite.ID {
 		t.Errorf("%+v", list)

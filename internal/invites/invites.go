@@ -5,7 +5,9 @@
 // accounts and a number of days. Whoever has it asks for an address, which is
 // reserved for a day; only reserved addresses are born. A use is taken with
 // the reservation. When nobody was born by it in time, the invitation gets
-// its use back, so that an app that failed half-way burns none.
+// its use back. Where no use is left but somebody asks who has the token, he
+// gets the use of the address that has waited longest, if for a minute at
+// least: an app that failed half-way asks again, with another address.
 //
 //	data_dir/invites        one line that names the format and sums up the rest, then JSON
 //	data_dir/invites.damaged   what could not be read, put aside
@@ -45,6 +47,8 @@ const (
 	MaxReservations = 10_000               // that are there at a time
 	// Reserved is how long an address is kept for who asked for it.
 	Reserved = 24 * time.Hour
+	// Grace is how long an address waits before another may have its use.
+	Grace = time.Minute
 	// maxToken bounds what is looked at of a token.
 	maxToken = 64
 )
@@ -55,6 +59,8 @@ var (
 	ErrUnknown = errors.New("no such invitation")
 	// ErrUsedUp: as many people came by it as may.
 	ErrUsedUp = errors.New("the invitation is used up")
+	// ErrBusy: all uses that are left were taken a moment ago, and may come back.
+	ErrBusy = errors.New("the invitation is just being used")
 	// ErrExpired: its time is over.
 	ErrExpired = errors.New("the invitation has expired")
 	// ErrFull: there are as many invitations, or reservations, as may be.
@@ -208,24 +214,36 @@ func (st *state) waiting(now int64) map[string]int {
 	return n
 }
 
-// good tells why a token gives no address.
-func (st *state) good(token string, now int64) (*invite, error) {
-	in := st.find(token)
+// good tells why a token gives no address, or whose use it takes, if not a
+// free one.
+func (st *state) good(token string, now int64) (in *invite, instead *addressHash, err error) {
+	in = st.find(token)
 	switch {
 	case in == nil:
-		return nil, ErrUnknown
+		return nil, nil, ErrUnknown
 	case in.expires <= now:
-		return nil, ErrExpired
-	case in.born+st.waiting(now)[in.id] >= in.uses:
-		return nil, ErrUsedUp
+		return nil, nil, ErrExpired
+	case in.born >= in.uses:
+		return nil, nil, ErrUsedUp
+	case in.born+st.waiting(now)[in.id] < in.uses:
+		return in, nil, nil
 	}
-	return in, nil
+	var until int64
+	for h, r := range st.reserved {
+		if r.invite == in.id && !r.taken && r.until > now && (instead == nil || r.until < until) {
+			instead, until = &h, r.until
+		}
+	}
+	if instead == nil || now < until-int64((Reserved-Grace)/time.Second) {
+		return nil, nil, ErrBusy
+	}
+	return in, instead, nil
 }
 
 // Valid tells whether a token would get an address now: nil, ErrUnknown,
-// ErrExpired or ErrUsedUp.
+// ErrExpired, ErrUsedUp or ErrBusy.
 func (b *Book) Valid(token string) error {
-	_, err := b.state.Load().good(token, b.cfg.Now().Unix())
+	_, _, err := b.state.Load().good(token, b.cfg.Now().Unix())
 	return err
 }
 
@@ -305,18 +323,21 @@ func (b *Book) Revoke(id string) error {
 }
 
 // Reserve takes a use of the token's invitation for an address, which may be
-// born within Reserved. ErrUnknown, ErrExpired or ErrUsedUp when the token is
-// not good, ErrFull when too many wait; any other error is the disk's, and
-// nothing was taken.
+// born within Reserved. ErrUnknown, ErrExpired, ErrUsedUp or ErrBusy when the
+// token is not good, ErrFull when too many wait; any other error is the disk's,
+// and nothing was taken.
 func (b *Book) Reserve(token, address string) error {
 	now := b.cfg.Now()
-	if _, err := b.state.Load().good(token, now.Unix()); err != nil { // spares who guesses the disk
+	if err := b.Valid(token); err != nil { // spares who guesses the disk
 		return b.refuse(err)
 	}
 	err := b.change(func(st *state) error {
-		in, err := st.good(token, now.Unix())
+		in, instead, err := st.good(token, now.Unix())
 		if err != nil {
 			return err
+		}
+		if instead != nil {
+			delete(st.reserved, *instead)
 		}
 		if len(st.reserved) >= MaxReservations {
 			return ErrFull
@@ -333,7 +354,7 @@ func (b *Book) Reserve(token, address string) error {
 
 func (b *Book) refuse(err error) error {
 	reason := "fault"
-	for word, known := range map[string]error{"unknown": ErrUnknown, "expired": ErrExpired, "used": ErrUsedUp, "full": ErrFull} {
+	for word, known := range map[string]error{"unknown": ErrUnknown, "expired": ErrExpired, "used": ErrUsedUp, "busy": ErrBusy, "full": ErrFull} {
 		if errors.Is(err, known) {
 			reason = word
 		}

@@ -56,10 +56,10 @@ func TestAnInvitationBringsAsManyAsItSays(t *testing.T) {
 	is(t, "valid", b.Valid(token), nil)
 	must(t, b.Reserve(token, "alice@relay.test"))
 	must(t, b.Reserve(token, "bob@relay.test"))
-	is(t, "a third", b.Reserve(token, "carol@relay.test"), ErrUsedUp)
+	is(t, "a third", b.Reserve(token, "carol@relay.test"), ErrBusy)
 	b = open(t, disk)
-	is(t, "a third after opening anew", b.Reserve(token, "carol@relay.test"), ErrUsedUp)
-	is(t, "valid", b.Valid(token), ErrUsedUp)
+	is(t, "a third after opening anew", b.Reserve(token, "carol@relay.test"), ErrBusy)
+	is(t, "valid", b.Valid(token), ErrBusy)
 	for address, want := range map[string]bool{"alice@relay.test": true, "bob@relay.test": true, "carol@relay.test": false, "": false} {
 		if b.Invited(address) != want {
 			t.Errorf("%s may be born: %v", address, !want)
@@ -73,6 +73,8 @@ func TestAnInvitationBringsAsManyAsItSays(t *testing.T) {
 	if l := b.List(); len(l) != 1 || l[0].Born != 1 || l[0].Reserved != 1 || l[0].Left() != 0 || l[0].ID != made.ID {
 		t.Errorf("%+v", l)
 	}
+	must(t, b.Take("bob@relay.test"))
+	is(t, "when all are born", b.Reserve(token, "carol@relay.test"), ErrUsedUp)
 	if !b.Invited("alice@relay.test") {
 		t.Error("who was cut off while being born cannot try again")
 	}
@@ -112,7 +114,7 @@ func TestUnusedReservationsComeBack(t *testing.T) {
 		}
 		is(t, "take when it is over", b.Take("bob@relay.test"), ErrUnknown)
 		must(t, b.Reserve(token, "carol@relay.test"))
-		is(t, "more", b.Reserve(token, "dave@relay.test"), ErrUsedUp)
+		is(t, "more", b.Reserve(token, "dave@relay.test"), ErrBusy)
 		time.Sleep(Reserved - time.Second)
 		b = open(t, disk)
 		if !b.Invited("carol@relay.test") {
@@ -126,6 +128,33 @@ func TestUnusedReservationsComeBack(t *testing.T) {
 		must(t, err)
 		if l := b.List(); len(l) != 1 {
 			t.Errorf("what expired is not forgotten: %+v", l)
+		}
+	})
+}
+
+// An app that failed half-way asks again with the same token, and gets
+// another address in the place of its first. Whoever is born keeps his, and
+// never are more born than may.
+func TestAnAppMayAskAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, faultfs.New())
+		token, _, err := b.Make(2, time.Hour, "")
+		must(t, err)
+		must(t, b.Reserve(token, "born@relay.test"))
+		must(t, b.Take("born@relay.test"))
+		must(t, b.Reserve(token, "first@relay.test"))
+		time.Sleep(Grace - time.Second)
+		is(t, "too soon", b.Reserve(token, "second@relay.test"), ErrBusy)
+		time.Sleep(time.Second)
+		is(t, "valid", b.Valid(token), nil)
+		must(t, b.Reserve(token, "second@relay.test"))
+		is(t, "a third at once", b.Reserve(token, "third@relay.test"), ErrBusy)
+		is(t, "the first comes late", b.Take("first@relay.test"), ErrUnknown)
+		must(t, b.Take("second@relay.test"))
+		time.Sleep(2 * Grace)
+		is(t, "all are born", b.Reserve(token, "third@relay.test"), ErrUsedUp)
+		if l := b.List(); l[0].Born != 2 || !b.Invited("born@relay.test") || b.Invited("first@relay.test") {
+			t.Errorf("%+v", l)
 		}
 	})
 }
