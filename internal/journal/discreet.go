@@ -65,6 +65,8 @@ func (d discreet) ReadDir(name string) ([]fs.DirEntry, error) {
 func (d discreet) Free() (octets, inodes uint64, err error) { return d.disk.Free() }
 
 // Touch implements Toucher.
+func (d discreet) Size() (octets uint64, err error) { return d.disk.Size() }
+
 func (d discreet) Touch(name string, t time.Time) error { return hide(d.disk.Touch(name, t)) }
 
 type discreetFile struct{ file File }

@@ -35,18 +35,23 @@ type account struct {
 	pub     sync.Mutex     // guards pending; held while bells ring
 	pending []pendingState // not durable yet, ascending
 
-	now   atomic.Pointer[accountState] // the newest that is durable
-	dirty atomic.Bool                  // has changes that no snapshot has; Store.dirty has it then
-	died  atomic.Uint64                // the last record that ended the account or a mailbox of it
+	now     atomic.Pointer[accountState] // the newest that is durable
+	trouble atomic.Pointer[trouble]      // why nobody writes to it; nil while all is well. Set with mu held
+	dirty   atomic.Bool                  // has changes that no snapshot has; Store.dirty has it then
+	died    atomic.Uint64                // the last record that ended the account or a mailbox of it
 
 	pw       passwordFile
 	disabled disabledFlag
 
 	// The rest belongs to the settler.
-	made    map[string]bool        // mailboxes whose directories were made; nil while there are none
-	found   map[*item]maildir.File // files that an earlier run made of items not settled in this one; nil likewise
-	written writtenFiles
-	noted   *standing // its row in the table of accounts; nil is not known
+	failures  int                    // rounds that could not do its jobs, in a row or nearly
+	carried   bool                   // its records are in the journal behind those that checkpoints trim
+	unnamed   [][2]string            // files of a checkpoint that did not get their name yet: what they have, what they shall have
+	leftovers []string               // of checkpoints that failed for it, below the root of the FS
+	made      map[string]bool        // mailboxes whose directories were made; nil while there are none
+	found     map[*item]maildir.File // files that an earlier run made of items not settled in this one; nil likewise
+	written   writtenFiles
+	noted     *standing // its row in the table of accounts; nil is not known
 
 	replay *replayed // while the journal is read; nil after
 }
@@ -67,6 +72,10 @@ func (s *Store) acquire(addr smtp.Address) (*account, error) {
 	}
 	a.loading.Lock()
 	defer a.loading.Unlock()
+	if t := a.trouble.Load(); t != nil && t.closed {
+		s.release(a)
+		return nil, fmt.Errorf("open account %s: %w", addr, errTrouble)
+	}
 	if a.loaded {
 		return a, nil
 	}

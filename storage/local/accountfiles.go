@@ -23,14 +23,14 @@ type writtenFiles struct {
 // new names until the journal is trimmed.
 func (cp *checkpoint) ownFiles(at accountAt) error {
 	if at.a.written.meta != at.st.meta && at.st.meta != nil {
-		if err := cp.write(at.a.dir+"/"+metadata.FileName, cloneMetadata(at.st.meta).Write); err != nil {
+		if err := cp.write(at.a, at.a.dir+"/"+metadata.FileName, cloneMetadata(at.st.meta).Write); err != nil {
 			return fmt.Errorf("write metadata: %w", err)
 		}
 	}
 	if slices.Equal(at.a.written.subs, at.st.subs) {
 		return nil
 	}
-	if err := cp.write(at.a.dir+"/"+maildir.SubscriptionsName, func(w io.Writer) error {
+	if err := cp.write(at.a, at.a.dir+"/"+maildir.SubscriptionsName, func(w io.Writer) error {
 		return maildir.WriteSubscriptions(w, at.st.subs)
 	}); err != nil {
 		return fmt.Errorf("write subscriptions: %w", err)

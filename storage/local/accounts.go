@@ -118,7 +118,7 @@ func (s *Store) about(addr smtp.Address) (info storage.AccountInfo, alive bool, 
 		switch file, err := s.fs.Stat(dir + "/" + passwordName); {
 		case err == nil:
 			info.LastLogin, alive = day(file.ModTime()), true
-		case !errors.Is(err, fs.ErrNotExist):
+		case !errors.Is(err, fs.ErrNotExist) && !theirs(err):
 			return info, false, err
 		}
 	}
@@ -127,7 +127,7 @@ func (s *Store) about(addr smtp.Address) (info storage.AccountInfo, alive bool, 
 	}
 	_, err = s.fs.Stat(dir + "/" + disabledName)
 	info.Frozen = err == nil
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || theirs(err) {
 		err = nil
 	}
 	return info, err == nil, err

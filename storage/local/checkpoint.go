@@ -16,8 +16,30 @@ import (
 func (s *Store) checkpoint() error {
 	s.disk.Lock()
 	defer s.disk.Unlock()
+	for {
+		err := s.tryCheckpoint()
+		if err == nil {
+			return nil
+		}
+		// Each time some more accounts are in trouble, of which there are few.
+		if !errors.Is(err, errAgain) {
+			return fmt.Errorf("checkpoint: %w", err)
+		}
+	}
+}
+
+// errAgain says that accounts came into trouble: a checkpoint that begins now
+// has all their records behind it.
+var errAgain = errors.New("accounts came into trouble")
+
+// tryCheckpoint makes a checkpoint. Store.disk is held.
+func (s *Store) tryCheckpoint() error {
 	if s.readOnly.Load() {
-		return fmt.Errorf("checkpoint: %w", storage.ErrReadOnly)
+		return storage.ErrReadOnly
+	}
+	known := map[*account]bool{}
+	for _, a := range s.inTroubleNow() {
+		known[a] = true
 	}
 	began := s.cfg.Now()
 	// All up to here is in accounts that are dirty, pending at least: a record
@@ -26,18 +48,18 @@ func (s *Store) checkpoint() error {
 	upTo := s.journal.Last()
 	s.placing.Unlock()
 	if err := s.journal.Wait(upTo); err != nil {
-		return fmt.Errorf("checkpoint: %w", s.failed(err))
+		return s.failed(err)
 	}
-	cp := &checkpoint{s: s, seq: uint64(upTo)}
+	cp := &checkpoint{s: s, seq: uint64(upTo), known: known, troubled: map[*account]bool{}}
 	if cp.seq == s.trimmed.Load() {
 		return s.settler.settleAll() // nothing happened since the last
 	}
 	if err := s.dropAbandoned(); err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
+		return err
 	}
 	if err := cp.run(); err != nil {
 		cp.abandon()
-		return fmt.Errorf("checkpoint: %w", err)
+		return err
 	}
 	s.log.Debug("checkpoint", "part", "storage", "accounts", len(cp.states), "took", s.cfg.Now().Sub(began))
 	return nil
@@ -48,7 +70,17 @@ type checkpoint struct {
 	s      *Store
 	seq    uint64
 	states []accountAt
-	files  []string // written under their new name, to be renamed
+	files  []ownedFile // written under their new name, to be renamed
+
+	known    map[*account]bool // in trouble before seq was taken
+	troubled map[*account]bool // those of them that still are: their records are carried on
+}
+
+// ownedFile is a file below the root of the FS, without the number of its
+// checkpoint, or with it; nil is the store's own.
+type ownedFile struct {
+	a    *account
+	name string
 }
 
 type accountAt struct {
@@ -61,37 +93,65 @@ func (cp *checkpoint) abandon() {
 	if cp.s.trimmed.Load() == cp.seq {
 		return // it did come to something
 	}
-	for _, name := range cp.files {
-		cp.s.abandoned = append(cp.s.abandoned, fmt.Sprintf("%s.%d", name, cp.seq))
+	for _, f := range cp.files {
+		cp.s.abandoned = append(cp.s.abandoned, cp.numbered(f))
 	}
+}
+
+// numbered gives the file with the name that it was written under.
+func (cp *checkpoint) numbered(f ownedFile) ownedFile {
+	return ownedFile{f.a, fmt.Sprintf("%s.%d", f.name, cp.seq)}
 }
 
 // dropAbandoned removes them. No later checkpoint may go on before: their
 // numbers would look good.
 func (s *Store) dropAbandoned() error {
+	var again error
 	for len(s.abandoned) > 0 {
-		if err := s.fs.Remove(s.abandoned[0]); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove what a failed checkpoint left: %w", err)
+		f := s.abandoned[0]
+		if err := s.fs.Remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if f.a == nil || !s.inTrouble(f.a, err, false) {
+				return fmt.Errorf("remove what a failed checkpoint left: %w", err)
+			}
+			f.a.leftovers = append(f.a.leftovers, f.name)
+			again = errAgain
 		}
 		s.abandoned = s.abandoned[1:]
 	}
-	return nil
+	return again
 }
 
 func (cp *checkpoint) run() error {
 	s := cp.s
 	cp.capture()
 	// The jobs of every state that was captured are in the settler's hands.
-	if err := s.settler.settleAll(); err != nil {
-		return err
-	}
+	failed := s.settler.settleEach()
 	for _, at := range cp.states {
-		if err := cp.account(at); err != nil {
-			return fmt.Errorf("account %s: %w", at.a.addr, err)
+		if t := at.a.trouble.Load(); failed[at.a] != nil || t != nil && t.closed {
+			continue
 		}
+		from := len(cp.files)
+		if err := cp.account(at); err != nil {
+			failed[at.a] = fmt.Errorf("account %s: %w", at.a.addr, err)
+			cp.withdraw(at.a, from)
+		}
+	}
+	for a := range cp.known { // clean, but for files that have not got their name yet
+		if failed[a] != nil {
+			continue
+		}
+		if err := errors.Join(s.removeLeftovers(a), s.nameFiles(a)); err != nil {
+			failed[a] = err
+		}
+	}
+	if err := cp.sort(failed); err != nil {
+		return err
 	}
 	s.noteAccounts(cp.states)
 	if err := cp.counters(); err != nil {
+		return err
+	}
+	if err := cp.carry(); err != nil {
 		return err
 	}
 	if err := s.syncFiles(); err != nil {
@@ -102,6 +162,41 @@ func (cp *checkpoint) run() error {
 	}
 	s.trimmed.Store(cp.seq)
 	return cp.finish()
+}
+
+// sort tells accounts in trouble from a disk that is.
+func (cp *checkpoint) sort(failed map[*account]error) error {
+	s := cp.s
+	if s.readOnly.Load() {
+		return storage.ErrReadOnly
+	}
+	var again error
+	for a, err := range failed {
+		switch {
+		case cp.known[a]:
+			cp.troubled[a] = true
+		case s.inTrouble(a, err, false):
+			again = errAgain
+		default:
+			return err
+		}
+	}
+	for a := range cp.known {
+		if a.trouble.Load().closed {
+			cp.troubled[a] = true
+		}
+	}
+	return again
+}
+
+// withdraw takes back the files of an account that could not be finished: they
+// may be torn, and their number will look good.
+func (cp *checkpoint) withdraw(a *account, from int) {
+	for _, f := range cp.files[from:] {
+		a.leftovers = append(a.leftovers, cp.numbered(f).name)
+	}
+	cp.files = cp.files[:from]
+	_ = cp.s.removeLeftovers(a) // else before the next try
 }
 
 // capture takes the durable state of every account that no snapshot has.
@@ -122,7 +217,13 @@ func (cp *checkpoint) capture() {
 
 // account settles what is left of an account and writes its snapshots.
 func (cp *checkpoint) account(at accountAt) error {
-	if !at.st.alive {
+	if err := cp.s.removeLeftovers(at.a); err != nil {
+		return err
+	}
+	if err := cp.s.nameFiles(at.a); err != nil {
+		return err
+	}
+	if !at.st.alive || cp.s.noticeGone(at.a) {
 		return nil
 	}
 	if err := cp.s.writeAccount(at.a); err != nil {
@@ -143,8 +244,8 @@ func (cp *checkpoint) account(at accountAt) error {
 }
 
 // write writes a file under a name of this checkpoint.
-func (cp *checkpoint) write(name string, fill func(io.Writer) error) error {
-	cp.files = append(cp.files, name) // in any case: it may be there in part
+func (cp *checkpoint) write(a *account, name string, fill func(io.Writer) error) error {
+	cp.files = append(cp.files, ownedFile{a, name}) // in any case: it may be there in part
 	return cp.s.createFile(fmt.Sprintf("%s.%d", name, cp.seq), fill)
 }
 
@@ -153,15 +254,32 @@ func (cp *checkpoint) write(name string, fill func(io.Writer) error) error {
 func (cp *checkpoint) finish() error {
 	s := cp.s
 	var failed error
-	for _, name := range cp.files {
+	late := map[*account]bool{} // whose snapshots are good, but have no name yet
+	for _, f := range cp.files {
 		// A crash here is no harm: readNewest finds the new names. But a new
 		// name must not stay behind while later checkpoints pass.
-		err := s.fs.Rename(fmt.Sprintf("%s.%d", name, cp.seq), name)
+		err := s.fs.Rename(cp.numbered(f).name, f.name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			err = s.fs.Rename(cp.numbered(f).name, f.name) // it matters: once more
+		}
+		switch {
+		case err == nil || errors.Is(err, fs.ErrNotExist):
+		case f.a != nil && s.inTrouble(f.a, err, false):
+			f.a.carried, cp.troubled[f.a], late[f.a] = true, true, true
+			f.a.unnamed = append(f.a.unnamed, [2]string{cp.numbered(f).name, f.name})
+		default:
 			failed = s.lost(err)
 		}
 	}
+	for a := range cp.known {
+		if !cp.troubled[a] {
+			s.outOfTrouble(a)
+		}
+	}
 	for _, at := range cp.states {
+		if cp.troubled[at.a] && !late[at.a] {
+			continue // its snapshots are the old ones
+		}
 		for _, bs := range at.st.boxes {
 			bs.id.snapped = bs.seq
 		}
@@ -189,6 +307,18 @@ func (cp *checkpoint) finish() error {
 	}
 	s.oldCounters = nil
 	return failed
+}
+
+// nameFiles gives files of a checkpoint the names that they could not get when
+// it ended.
+func (s *Store) nameFiles(a *account) error {
+	for len(a.unnamed) > 0 {
+		if err := s.fs.Rename(a.unnamed[0][0], a.unnamed[0][1]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("name what a checkpoint wrote: %w", err)
+		}
+		a.unnamed = a.unnamed[1:]
+	}
+	return nil
 }
 
 // dropStaged removes staging files that neither the journal nor an item needs.

@@ -24,7 +24,8 @@ type commit struct {
 	contents []*content // as record.contents
 	number   map[storage.Content]int
 	accounts map[smtp.Address]*account
-	off      map[*account]bool // disabled: nothing is delivered
+	shut     map[smtp.Address]error // of accounts that could not be opened
+	off      map[*account]bool      // disabled: nothing is delivered
 	builders map[*account]*builder
 	messages uint32   // put into mailboxes so far
 	trimmed  capacity // what left for want of quota
@@ -116,6 +117,13 @@ func (c *commit) openAccount(op storage.Op) error {
 		return nil
 	}
 	a, err := c.s.acquire(addr)
+	if theirs(err) || errors.Is(err, errTrouble) {
+		if c.shut == nil {
+			c.shut = map[smtp.Address]error{}
+		}
+		c.shut[addr] = err // the others get their mail
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ const (
 
 // counters writes what the store must remember as a whole.
 func (cp *checkpoint) counters() error {
-	return cp.write(countersName, func(w io.Writer) error {
+	return cp.write(nil, countersName, func(w io.Writer) error {
 		_, err := w.Write(cp.s.encodeCounters())
 		return err
 	})

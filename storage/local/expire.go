@@ -346,7 +346,7 @@ func (e *expiry) append(c *commit, a *account, decide func(*commit, *builder) bo
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	b := c.builder(a.addr)
-	if !b.st.alive || !decide(c, b) {
+	if !b.st.alive || a.usable() != nil || !decide(c, b) {
 		return false, 0, nil
 	}
 	messages = a.next.usage().Messages
@@ -438,7 +438,7 @@ func (e *expiry) clear(touched []*account) error {
 	for _, a := range touched {
 		a.noted = nil
 	}
-	return e.s.settler.doUrgent()
+	return notTheirs(e.s.settler.doUrgent())
 }
 
 // forget drops accounts that nobody uses from memory before their time.

@@ -26,6 +26,13 @@ func still(t *testing.T, disk *faultfs.FS) *Store {
 	return s
 }
 
+// anew is still on the disk of a store that was killed.
+func anew(t *testing.T, s *Store, disk *faultfs.FS) *Store {
+	t.Helper()
+	endJournal(t, s)
+	return still(t, disk)
+}
+
 var deliverFive = ops("deliver", storage.Deliver{To: at("alice"), Content: mail("one", 5000)})
 
 // A record that a snapshot has is not applied to it once more.
@@ -51,7 +58,7 @@ func TestRecordsThatASnapshotHasAreNotAppliedTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 { // each a replay over what the one before left
-		s = still(t, disk)
+		s = anew(t, s, disk)
 		if got, err := dump(s, false); err != nil || got != want {
 			t.Fatalf("%v: got\n%s\nwant\n%s", err, got, want)
 		}
@@ -74,7 +81,7 @@ func TestReplayDoesNotBelieveTheFilesOfTheJournalsWindow(t *testing.T) {
 		if err := puts(disk, alicesDir+"/new/"+files[0].Name(), left); err != nil {
 			t.Fatal(err)
 		}
-		s = still(t, disk)
+		s = anew(t, s, disk)
 		if got := read(t, s, "alice", "INBOX", 1); got != want {
 			t.Errorf("before settling: read %.20q", got)
 		}

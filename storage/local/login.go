@@ -31,7 +31,7 @@ func (s *Store) Login(ctx context.Context, addr smtp.Address, p storage.Password
 		return storage.Account{}, fmt.Errorf("login: %w", err)
 	}
 	defer s.release(a)
-	if st := a.now.Load(); st.alive {
+	if st := a.now.Load(); st.alive && !s.nobody(a) {
 		return s.enter(ctx, a, p)
 	}
 	if err := s.mayBeBorn(ctx, ours, p); err != nil {
@@ -57,6 +57,16 @@ func (s *Store) Login(ctx context.Context, addr smtp.Address, p storage.Password
 	s.created.Inc()
 	s.log.Info("account created", "part", "storage", "account", ours)
 	return storage.Account{Address: ours, Born: true}, nil
+}
+
+// nobody tells whether the account has just been found to be gone.
+func (s *Store) nobody(a *account) bool {
+	if !s.gone(a) {
+		return false
+	}
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	return s.noticeGone(a)
 }
 
 // enter is a login to an account that exists, whatever today's rules say.
@@ -156,6 +166,10 @@ func (s *Store) setAside(a *account) error {
 // write makes the record of one account durable and shows it.
 func (s *Store) write(a *account, r *record) error {
 	a.mu.Lock()
+	if err := a.usable(); err != nil {
+		a.mu.Unlock()
+		return err
+	}
 	b := newBuilder(a, a.next)
 	n := uint32(0)
 	for i := range r.changes {

@@ -24,9 +24,15 @@ const (
 // do decides one operation against the newest states, and changes them.
 func (c *commit) do(op storage.Op, hash string, out *storage.Outcome) {
 	addr, _ := c.target(op)
+	if out.Err = c.shut[addr]; out.Err != nil {
+		return
+	}
 	b := c.builder(addr)
 	if b == nil || !b.st.alive {
 		out.Err = storage.ErrNoAccount
+		return
+	}
+	if out.Err = b.a.usable(); out.Err != nil {
 		return
 	}
 	switch op := op.(type) {

@@ -6,8 +6,10 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 
 	"barid/internal/journal"
+	"barid/smtp"
 	"barid/storage"
 	"barid/storage/maildir"
 )
@@ -21,6 +23,7 @@ type replayed struct {
 	hashes  map[string]bool                    // that the password file may have by our doing
 	hash    string                             // the last that a record set
 	born    bool                               // a record bore the account
+	trimmed uint64                             // earlier records of the account are in its files
 }
 
 func newReplayed() *replayed {
@@ -33,18 +36,16 @@ func newReplayed() *replayed {
 // openJournal opens the journal and applies what it has.
 func (s *Store) openJournal() error {
 	var touched []*account
+	any := false // is in the journal
 	staged := map[string]*content{}
 	log, err := journal.Open(journal.Config{
 		FS: s.fs, Dir: journalDir, SegmentSize: s.cfg.SegmentBytes, NoSync: s.cfg.NoSync, Logger: s.log,
 	}, func(seq journal.Seq, octets []byte) error {
-		if len(touched) == 0 {
+		if !any {
+			any = true
 			s.trimmed.Store(uint64(seq) - 1)
 		}
-		r, err := decodeRecord(octets)
-		if err != nil {
-			return fmt.Errorf("record %d: %w", seq, err)
-		}
-		list, err := s.replay(uint64(seq), r, staged)
+		list, err := s.replayRecord(uint64(seq), octets, staged)
 		for _, a := range list {
 			if !slices.Contains(touched, a) {
 				touched = append(touched, a)
@@ -56,13 +57,15 @@ func (s *Store) openJournal() error {
 		return err
 	}
 	s.journal = log
-	if len(touched) == 0 {
+	if !any {
 		s.trimmed.Store(uint64(log.Last()))
 	} else {
 		s.log.Info("journal replayed", "part", "storage", "records", uint64(log.Last())-s.trimmed.Load(), "accounts", len(touched))
 	}
 	for _, a := range touched {
-		err = errors.Join(err, s.finishReplay(a))
+		if failed := s.finishReplay(a); failed != nil && !s.closeAccount(a, failed) {
+			err = errors.Join(err, failed)
+		}
 		s.release(a)
 	}
 	if err == nil {
@@ -74,9 +77,57 @@ func (s *Store) openJournal() error {
 	return nil
 }
 
-// replay applies a record and gives its accounts, each acquired for its first
-// record.
-func (s *Store) replay(seq uint64, r *record, staged map[string]*content) ([]*account, error) {
+// replayRecord applies a record as the journal has it.
+func (s *Store) replayRecord(seq uint64, octets []byte, staged map[string]*content) ([]*account, error) {
+	c := &carried{seq: seq, record: octets}
+	if len(octets) > 0 && octets[0] == recordCarried {
+		var err error
+		if c, err = decodeCarried(octets); err != nil {
+			return nil, fmt.Errorf("record %d: %w", seq, err)
+		}
+	}
+	r, err := decodeRecord(c.record)
+	if err != nil {
+		return nil, fmt.Errorf("record %d: %w", seq, err)
+	}
+	if err := s.dropCarriedLeftovers(c); err != nil {
+		return nil, fmt.Errorf("record %d: %w", seq, err)
+	}
+	return s.replay(seq, c, r, staged)
+}
+
+// dropCarriedLeftovers removes what failed checkpoints left of accounts in
+// trouble: it would look good. Accounts where that still fails are closed.
+func (s *Store) dropCarriedLeftovers(c *carried) error {
+	for _, name := range c.leftovers {
+		err := s.fs.Remove(name)
+		if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			continue
+		}
+		for _, local := range c.accounts {
+			if err := s.closeFor(smtp.Address{LocalPart: local, Domain: s.cfg.Domain}, err); err != nil {
+				return fmt.Errorf("remove what a failed checkpoint left: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// closeAccount closes an account whose files cannot be read: what the journal
+// has of it stays there. False when that is not its own fault.
+func (s *Store) closeAccount(a *account, cause error) bool {
+	if !s.inTrouble(a, cause, true) {
+		return false
+	}
+	a.carried = true
+	s.settler.forget(a)
+	return true
+}
+
+// replay applies a record, or that part of it that is carried, and gives its
+// accounts, each acquired for its first record.
+func (s *Store) replay(at uint64, carried *carried, r *record, staged map[string]*content) ([]*account, error) {
+	seq := carried.seq
 	contents := s.replayContents(r, staged)
 	builders := make([]*builder, len(r.accounts))
 	var list []*account
@@ -85,11 +136,26 @@ func (s *Store) replay(seq uint64, r *record, staged map[string]*content) ([]*ac
 		if !ok {
 			return list, errors.New("the journal is of another domain")
 		}
+		if at != seq && !carried.has(addr) {
+			continue
+		}
 		a, err := s.acquire(addr)
+		if errors.Is(err, errTrouble) || theirs(err) {
+			if err := s.closeFor(addr, err); err != nil {
+				return list, err
+			}
+			for _, c := range contents {
+				c.last = max(c.last, at) // a staging file stays
+			}
+			continue
+		}
 		if err != nil {
 			return list, err
 		}
 		list = append(list, a)
+		if a.replay.trimmed == 0 {
+			a.replay.trimmed = min(s.trimmed.Load(), seq-1)
+		}
 		if a.dirty.Load() {
 			s.release(a) // an earlier record holds it
 		} else {
@@ -101,19 +167,42 @@ func (s *Store) replay(seq uint64, r *record, staged map[string]*content) ([]*ac
 	for i := range r.changes {
 		c := &r.changes[i]
 		b := builders[c.account]
+		if b == nil { // of no concern, or closed
+			n += c.messages()
+			continue
+		}
 		if err := s.replayChange(b, c, seq, n, contents); err != nil {
 			return list, err
 		}
 		n += c.messages()
 	}
 	for _, b := range builders {
+		if b == nil {
+			continue
+		}
 		s.seal(b, seq)
+		if b.died {
+			b.a.died.Store(at) // there are records of the old life up to here
+		}
 		b.a.next = b.st
 		b.a.now.Store(b.st)
 		s.claim(b)
 		s.settler.take(b.a, b.jobs)
 	}
 	return list, nil
+}
+
+// closeFor closes an account that could not be acquired.
+func (s *Store) closeFor(addr smtp.Address, cause error) error {
+	a, err := s.hook(addr)
+	if err != nil {
+		return err
+	}
+	defer s.release(a)
+	if a.trouble.Load() == nil && !s.closeAccount(a, cause) {
+		return cause
+	}
+	return nil
 }
 
 func (s *Store) replayContents(r *record, staged map[string]*content) []*content {
@@ -218,7 +307,7 @@ func (s *Store) replayBare(b *builder, name string) error {
 	delete(r.bare, name)
 	old := map[string]maildir.File{}
 	for base, f := range r.listed[name] {
-		if seq, ours := seqOf(base); !ours || seq <= s.trimmed.Load() {
+		if seq, ours := seqOf(base); !ours || seq <= r.trimmed {
 			old[base] = f
 		}
 	}

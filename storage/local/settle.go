@@ -26,6 +26,9 @@ func (s *Store) do(j *job) error {
 		}
 		return s.names.add(j.a.addr, j.box)
 	case jobAccount:
+		if s.noticeGone(j.a) {
+			return nil
+		}
 		return s.writeAccount(j.a)
 	case jobFetched:
 		if err := s.markFetched(j); err != nil {
@@ -96,12 +99,18 @@ func (s *Store) settle(j *job) error {
 	if !ok || bs.items[at] != j.it {
 		return nil // expunged, and jobUnlink comes
 	}
+	if !j.a.made[j.box] && s.noticeGone(j.a) {
+		return nil
+	}
 	if err := s.makeDir(j.a, j.box); err != nil {
 		return err
 	}
 	flags := bs.view.Messages[at].Flags
 	want := locOf(loc&locCur != 0, flags) | locSettled
 	err := s.writeItem(j, want)
+	if errors.Is(err, fs.ErrNotExist) && s.noticeGone(j.a) {
+		return nil
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		// Somebody took the directory away, or the content itself is gone.
 		delete(j.a.made, j.box)

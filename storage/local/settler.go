@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,8 +51,9 @@ type settler struct {
 	progress chan struct{} // closed and made anew when there may be room
 	tooLong  bool          // the journal wants a checkpoint
 
-	last  time.Time // of the last checkpoint; the settler's own
-	swept time.Time
+	last       time.Time // of the last checkpoint; the settler's own
+	swept      time.Time
+	complained time.Time // when a failed round was last logged
 }
 
 func newSettler(s *Store) *settler {
@@ -82,6 +84,14 @@ func (r *settler) take(a *account, jobs []job) {
 	if hurry || r.s.fresh.Load() > r.s.cfg.FreshBytes {
 		r.ring()
 	}
+}
+
+// forget drops all jobs of an account.
+func (r *settler) forget(a *account) {
+	is := func(j job) bool { return j.a == a }
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.urgent, r.fresh = slices.DeleteFunc(r.urgent, is), slices.DeleteFunc(r.fresh, is)
 }
 
 func (r *settler) ring() {
@@ -126,7 +136,8 @@ func (r *settler) run() {
 		r.s.disk.Lock()
 		err := r.round()
 		r.s.disk.Unlock()
-		if err != nil && !r.s.readOnly.Load() {
+		if now := r.s.cfg.Now(); err != nil && !r.s.readOnly.Load() && now.Sub(r.complained).Abs() >= complainEvery {
+			r.complained = now
 			r.s.log.Error("mail cannot be settled, it stays in the journal", "part", "storage", "error", err)
 		}
 		r.upkeep()
@@ -162,24 +173,30 @@ func (r *settler) pause(failed bool) time.Duration {
 }
 
 const (
-	// maxFailures is how many items may fail in one round before it ends: one
+	// maxFailures is how many accounts may fail in one round before it ends: one
 	// broken directory must not hold up all others, a broken disk should.
 	maxFailures = 16
 	// retry is how long what failed waits for its next time.
 	retry = 5 * time.Second
+	// complainEvery is how often failed rounds are logged.
+	complainEvery = time.Minute
 )
 
 // round does what is due. Store.disk is held.
 func (r *settler) round() error {
 	failed := r.doUrgent()
 	var again []job
-	for len(again) < maxFailures && !r.s.readOnly.Load() {
+	for len(failed) < maxFailures && !r.s.readOnly.Load() {
 		j, ok := r.nextFresh()
 		if !ok {
 			break
 		}
+		if failed[j.a] != nil {
+			again = append(again, j)
+			continue
+		}
 		if err := r.s.settle(&j); err != nil {
-			failed = errors.Join(failed, err)
+			failed[j.a] = err
 			again = append(again, j)
 		}
 	}
@@ -187,7 +204,19 @@ func (r *settler) round() error {
 	if r.s.readOnly.Load() {
 		return storage.ErrReadOnly
 	}
-	return failed
+	r.s.judgeRound(failed)
+	return joined(failed)
+}
+
+// joined makes one error of what failed, of some of it at least.
+func joined(failed map[*account]error) error {
+	var errs []error
+	for _, err := range failed {
+		if errs = append(errs, err); len(errs) == maxFailures {
+			break
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // putBack puts items that failed behind all others: at the front, as many as
@@ -225,26 +254,23 @@ func (r *settler) nextFresh() (job, bool) {
 
 // doUrgent does the urgent jobs, those of an account in order: what fails is
 // kept, with all that comes after it for the account.
-func (r *settler) doUrgent() error {
+func (r *settler) doUrgent() (failed map[*account]error) {
 	r.mu.Lock()
 	jobs := r.urgent
 	r.urgent = nil
 	r.mu.Unlock()
-	var failed error
+	failed = map[*account]error{}
 	var again []job
-	waits := map[*account]bool{}
 	for _, j := range jobs {
 		if r.s.readOnly.Load() { // the files may not be what they seem
-			failed = storage.ErrReadOnly
-			waits[j.a] = true
+			failed[j.a] = storage.ErrReadOnly
 		}
-		if !waits[j.a] {
-			if err := r.s.do(&j); err == nil {
+		if failed[j.a] == nil {
+			err := r.s.do(&j)
+			if err == nil {
 				continue
-			} else if len(waits) < maxFailures {
-				failed = errors.Join(failed, err)
 			}
-			waits[j.a] = true
+			failed[j.a] = err
 		}
 		again = append(again, j)
 	}
@@ -255,23 +281,31 @@ func (r *settler) doUrgent() error {
 }
 
 // settleAll settles whatever waits, due or not. Store.disk is held.
-func (r *settler) settleAll() error {
-	if err := r.doUrgent(); err != nil {
-		return err
-	}
+func (r *settler) settleAll() error { return joined(r.settleEach()) }
+
+// settleEach is settleAll that tells what failed for which accounts.
+func (r *settler) settleEach() map[*account]error {
+	failed := r.doUrgent()
 	r.mu.Lock()
 	jobs := r.fresh
 	r.fresh = nil
 	r.mu.Unlock()
+	var again []job
 	for i := range jobs {
-		if err := r.s.settle(&jobs[i]); err != nil {
-			r.mu.Lock()
-			r.fresh = append(jobs[i:], r.fresh...)
-			r.mu.Unlock()
-			return err
+		j := &jobs[i]
+		if failed[j.a] == nil && !r.s.readOnly.Load() {
+			err := r.s.settle(j)
+			if err == nil {
+				continue
+			}
+			failed[j.a] = err
 		}
+		again = append(again, *j)
 	}
-	return nil
+	r.mu.Lock()
+	r.fresh = append(again, r.fresh...)
+	r.mu.Unlock()
+	return failed
 }
 
 // upkeep makes checkpoints and forgets idle accounts.
@@ -303,16 +337,16 @@ func (s *Store) anyDirty() bool {
 	return len(s.dirty) > 0
 }
 
-// waitBelow waits, for some seconds at most, until less content than limit
-// waits for its file: storage.ErrFull when it does not get there.
-func (r *settler) waitBelow(ctx context.Context, limit int64) error {
+// waitBelow waits, for some seconds at most, until less than limit waits for
+// the disk: storage.ErrFull when it does not get there.
+func (r *settler) waitBelow(ctx context.Context, waits func() int64, limit int64) error {
 	timer := time.NewTimer(5 * time.Second)
 	defer timer.Stop()
 	for {
 		r.mu.Lock()
 		progress := r.progress
 		r.mu.Unlock()
-		if r.s.fresh.Load() <= limit {
+		if waits() <= limit {
 			return nil
 		}
 		r.ring()

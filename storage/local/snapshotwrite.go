@@ -28,14 +28,14 @@ func (cp *checkpoint) box(a *account, bs *boxState) error {
 	dir := cp.s.dir(a, bs.view.Name)
 	sn := snapshotOf(bs, cp.seq)
 	sn.changed = cp.s.dirTimes(dir)
-	if err := cp.write(dir.Path()+"/"+snapshotName, func(w io.Writer) error {
+	if err := cp.write(a, dir.Path()+"/"+snapshotName, func(w io.Writer) error {
 		_, err := w.Write(sn.encode())
 		return err
 	}); err != nil {
 		return err
 	}
 	list := uidListOf(bs)
-	return cp.write(dir.Path()+"/"+maildir.UIDListName, list.Write)
+	return cp.write(a, dir.Path()+"/"+maildir.UIDListName, list.Write)
 }
 
 // rename gives a file the name that tells its message's flags.

@@ -61,7 +61,8 @@ type Store struct {
 	mu       sync.Mutex // guards the fields below
 	closed   bool
 	accounts map[smtp.Address]*account
-	dirty    map[*account]bool // each holds a reference
+	dirty    map[*account]bool     // each holds a reference
+	troubled map[*account]*trouble // likewise
 
 	bodies   sync.Mutex // guards what content.go says, and the fields below
 	unneeded []*content // staged, with no user left; the journal may name them yet
@@ -72,7 +73,7 @@ type Store struct {
 	clockNoted  time.Time      // when the time was last noted in it
 	sources     map[*item]bool // linked from since the last flush, with no other source of their content
 	settled     int            // items since start
-	abandoned   []string       // of checkpoints that failed
+	abandoned   []ownedFile    // of checkpoints that failed
 	oldCounters []string       // of checkpoints that a crash cut off
 
 	// placing is held for reading from the moment that a record has its place in
@@ -100,6 +101,7 @@ func Open(cfg Config) (*Store, error) {
 		inline:          min(inlineMax, cfg.SegmentBytes/32),
 		hashing:         make(gate, cfg.HashLimit),
 		accounts:        map[smtp.Address]*account{},
+		troubled:        map[*account]*trouble{},
 		dirty:           map[*account]bool{},
 		sources:         map[*item]bool{},
 		created:         cfg.Metrics.Counter("created_accounts", "Accounts created."),
@@ -203,10 +205,12 @@ type freeSpace struct {
 	asked  time.Time
 	octets uint64
 	inodes uint64
+	size   uint64 // of the disk, in octets; zero is not known
 }
 
 // space tells whether the disk takes so much more: ErrFull below the reserve,
-// which lets the journal and a checkpoint work on.
+// a hundredth of the disk and enough to let the journal and a checkpoint work
+// on.
 func (s *Store) space(octets int64) error {
 	f := &s.free
 	f.mu.Lock()
@@ -217,20 +221,31 @@ func (s *Store) space(octets int64) error {
 		if f.octets, f.inodes, err = s.fs.Free(); err != nil {
 			return fmt.Errorf("ask for free space: %w", err)
 		}
+		if disk, ok := s.fs.(journal.Sizer); ok {
+			if f.size, err = disk.Size(); err != nil {
+				return fmt.Errorf("ask for the size of the disk: %w", err)
+			}
+		}
 		f.asked = now
 	}
-	if f.octets < uint64(octets)+uint64(3*s.cfg.CheckpointBytes) || f.inodes < minInodes {
+	if f.octets < uint64(octets)+max(uint64(3*s.cfg.CheckpointBytes), f.size/100) || f.inodes < minInodes {
 		return fmt.Errorf("disk: %w", storage.ErrFull)
 	}
 	return nil
 }
 
-// room waits while too much content waits in memory for its file, and then
-// looks at the disk.
+// room waits while too much content waits in memory for its file, or the
+// journal is too long, and then looks at the disk.
 func (s *Store) room(ctx context.Context) error {
 	if s.fresh.Load() > 2*s.cfg.FreshBytes {
-		if err := s.settler.waitBelow(ctx, 2*s.cfg.FreshBytes); err != nil {
+		if err := s.settler.waitBelow(ctx, s.fresh.Load, 2*s.cfg.FreshBytes); err != nil {
 			return err
+		}
+	}
+	if size := s.journal.Size(); size > s.maxWindow() {
+		s.settler.look(size)
+		if err := s.settler.waitBelow(ctx, s.journal.Size, s.maxWindow()); err != nil {
+			return fmt.Errorf("the journal is not trimmed: %w", err)
 		}
 	}
 	return s.space(0)

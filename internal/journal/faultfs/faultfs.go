@@ -76,6 +76,8 @@ type FS struct {
 	flushed func(Op)
 	ignored func(Op) bool
 	looked  func(Op)
+	broken  func(Op) error
+	size    uint64
 }
 
 // New gives an empty disk with much space.
@@ -159,6 +161,29 @@ func (d *FS) look(k Kind, name string) {
 	}
 }
 
+// Break makes each counted operation for which f gives an error fail with it,
+// as often as it is tried; nil ends that. f is called with the lock held and
+// may not use the FS.
+func (d *FS) Break(f func(Op) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.broken = f
+}
+
+// SetSize sets what Size tells.
+func (d *FS) SetSize(octets uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.size = octets
+}
+
+// Size implements journal.Sizer.
+func (d *FS) Size() (octets uint64, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.size, nil
+}
+
 // SetFree sets what Free tells. Nothing else knows of it.
 func (d *FS) SetFree(octets, inodes uint64) {
 	d.mu.Lock()
@@ -192,6 +217,11 @@ func (d *FS) begin(k Kind, name string) (do bool, err error) {
 	}
 	if err := d.fail[n]; err != nil {
 		return false, err
+	}
+	if d.broken != nil {
+		if err := d.broken(Op{k, name}); err != nil {
+			return false, err
+		}
 	}
 	return true, nil
 }
