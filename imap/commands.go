@@ -168,6 +168,10 @@ func (s *session) replyFor(row *command, err error) string {
 		s.bye("The mailbox is gone")
 		return noReply
 	}
+	if errors.Is(err, storage.ErrNoAccount) { // deleted while this session was
+		s.bye("The account is gone")
+		return noReply
+	}
 	if !errors.Is(err, errFault) {
 		// The stream is broken: nothing that is sent now would be understood.
 		s.broken(err)
@@ -175,7 +179,7 @@ func (s *session) replyFor(row *command, err error) string {
 	}
 	s.sv.failures.Inc()
 	s.sv.log.Error("command failed", "account", s.account.Address, "error", err)
-	if row == nil || row.bye || errors.Is(err, storage.ErrNoAccount) {
+	if row == nil || row.bye {
 		s.bye("Internal error, please come back later")
 		return noReply
 	}

@@ -315,6 +315,8 @@ func TestAccountsAreAdministered(t *testing.T) {
 	say("SETMETADATA INBOX (/private/devicetoken \"abc\")")
 	say("CREATE Archive")
 	say("SELECT INBOX")
+	idler := imapSay(t, r) // logged in, with no mailbox open
+	idler("LOGIN " + r.Address("abcdefgh1") + " " + harness.PasswordOf("abcdefgh1").Wire())
 	for _, name := range []string{"abcdefgh2", "abcdefgh3", "zzzzzzzz1"} {
 		wantLogin(t, r, name, true)
 	}
@@ -342,6 +344,9 @@ func TestAccountsAreAdministered(t *testing.T) {
 	ask[app.AccountRow](t, dir, "/accounts/delete", app.AccountName{Address: "abcdefgh1"})
 	if got := say("FETCH 1:* FLAGS"); !strings.HasPrefix(got, "* BYE") {
 		t.Errorf("the session of a deleted account: %s", got)
+	}
+	if got := idler(`LIST "" *`); got != "* BYE The account is gone" {
+		t.Errorf("another session of it: %s", got)
 	}
 	if got := listed(t, dir, app.AccountsList{Prefix: "abc"}); !slices.Equal(got, []string{"abcdefgh2@relay.test", "abcdefgh3@relay.test"}) {
 		t.Errorf("%q", got)

@@ -96,3 +96,13 @@ func TestADisabledAccountSendsNothing(t *testing.T) {
 		t.Errorf("%d arrived", n)
 	}
 }
+
+// A session whose account was deleted reads so; its mail is not taken.
+func TestAGoneAccountSendsNothing(t *testing.T) {
+	r := newRig(t, nil)
+	r.store.gone = map[smtp.Address]bool{address("alice@relay.test"): true}
+	r.play(t, "alice@relay.test", toBob+data+letter+"S: 550 5.7.1 This account is gone\n"+quit)
+	if n := len(r.store.mail("bob@relay.test")); n != 0 {
+		t.Errorf("%d arrived", n)
+	}
+}

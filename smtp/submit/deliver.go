@@ -2,6 +2,7 @@ package submit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -15,6 +16,9 @@ import (
 // replyDisabled is what a disabled account reads. The reference answers 250
 // and drops; here nothing is acknowledged that is not kept.
 var replyDisabled = smtp.NewReply(550, "5.7.1", "This account is disabled")
+
+// replyGone is what a session reads whose account is no more.
+var replyGone = smtp.NewReply(550, "5.7.1", "This account is gone")
 
 // Data takes the content and has it for all recipients, or for none.
 func (s *session) Data(ctx context.Context, content io.Reader) (*smtp.Reply, error) {
@@ -39,6 +43,8 @@ func (s *session) Data(ctx context.Context, content io.Reader) (*smtp.Reply, err
 		return nil, intake.StoreReply("write a draft", err)
 	}
 	switch may, err := s.srv.cfg.Store.MayMail(ctx, s.account); {
+	case errors.Is(err, storage.ErrNoAccount): // deleted while this session was
+		return nil, replyGone
 	case err != nil:
 		return nil, intake.StoreReply("ask for the author's account", err)
 	case !may:

@@ -21,6 +21,7 @@ type fakeStore struct {
 	inbox     map[smtp.Address][]string
 	full      map[smtp.Address]bool // over quota
 	disabled  map[smtp.Address]bool
+	gone      map[smtp.Address]bool // deleted
 	broken    map[smtp.Address]bool // cannot be delivered to, for now
 	commits   int
 	commitErr error
@@ -56,6 +57,9 @@ func (f *fakeStore) Login(_ context.Context, a smtp.Address, p storage.Password,
 func (f *fakeStore) MayMail(_ context.Context, a storage.Account) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.gone[a.Address] {
+		return false, storage.ErrNoAccount
+	}
 	return !f.disabled[a.Address], nil
 }
 
