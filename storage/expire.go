@@ -44,5 +44,5 @@ type Expired struct {
 	// With a zero Account only:
 	Looked int   // accounts that were judged: by what is noted of them, or by their files
 	Of     int   // all accounts
-	Stored int64 // messages in all accounts at the begin, as they were last counted
+	Stored int64 // messages at the begin in accounts that are not due, as they were last counted
 }

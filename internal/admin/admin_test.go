@@ -27,6 +27,9 @@ func someStatus() Status {
 		Version: "0.1.0", Commit: "5b925f6", Domain: "_demo.test",
 		Started: started, Now: started.Add(27*time.Hour + 5*time.Minute),
 		Store: Store{State: "ok"},
+		Expiry: &Expiry{
+			Last: started.Add(-10 * time.Hour), Next: started.Add(14 * time.Hour), Says: "Removed 1 out of 20 mailboxes and 300 out of 4000 files in existing mailboxes in 2.5 seconds",
+		},
 		Listeners: []Listener{
 			{Name: "imaps", Addr: "127.0.0.1:10027"},
 			{Name: "submissions", Addr: "127.0.0.1:10025"},

@@ -32,6 +32,7 @@ func Render(s Status, w io.Writer) error {
 	if s.Registration != "" {
 		fmt.Fprintf(&b, "registration: %s\n", s.Registration)
 	}
+	renderExpiry(&b, s.Expiry)
 	renderMachine(&b, s.Machine)
 	renderFindings(&b, s.Findings)
 	renderListeners(&b, s.Listeners)
@@ -39,6 +40,26 @@ func Render(s Status, w io.Writer) error {
 	renderCounters(&b, s.Counters)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// renderExpiry writes one line.
+func renderExpiry(b *strings.Builder, e *Expiry) {
+	if e == nil {
+		return
+	}
+	const minute = "2006-01-02 15:04 MST"
+	switch {
+	case e.Running:
+		b.WriteString("expiry: under way")
+	case e.Last.IsZero():
+		b.WriteString("expiry: not yet")
+	default:
+		fmt.Fprintf(b, "expiry: %s, %s", e.Last.UTC().Format(minute), e.Says)
+	}
+	if !e.Next.IsZero() {
+		fmt.Fprintf(b, "; next %s", e.Next.UTC().Format(minute))
+	}
+	b.WriteByte('\n')
 }
 
 func renderFindings(b *strings.Builder, findings []finding.Finding) {

@@ -20,6 +20,8 @@ type Status struct {
 	// Registration says who may have a new account: "open", "by invitation", or
 	// "closed by ..." and what closed it.
 	Registration string `json:"registration,omitempty"`
+	// Expiry says when old mail leaves; nil when nobody lets it.
+	Expiry *Expiry `json:"expiry,omitempty"`
 	// Machine has what new accounts need of the machine.
 	Machine   []Reading          `json:"machine,omitempty"`
 	Listeners []Listener         `json:"listeners"`
@@ -35,6 +37,14 @@ func (s Status) Uptime() time.Duration { return s.Now.Sub(s.Started) }
 type Listener struct {
 	Name string `json:"name"` // the key in the configuration, "imaps"
 	Addr string `json:"addr"` // "[::]:993"
+}
+
+// Expiry is when old mail and unused accounts left last, and will next.
+type Expiry struct {
+	Last    time.Time `json:"last,omitzero"`  // zero before the first
+	Says    string    `json:"says,omitempty"` // what left then, in words
+	Next    time.Time `json:"next,omitzero"`
+	Running bool      `json:"running,omitempty"`
 }
 
 // Reading is what the machine has of something, beside the limit past which no

@@ -19,6 +19,7 @@ import (
 	"barid/internal/netserve"
 	"barid/smtp/submit"
 	"barid/storage"
+	"barid/storage/expiry"
 	"barid/storage/local"
 )
 
@@ -60,6 +61,7 @@ type App struct {
 	versions *appversions.List
 	net      *netserve.Server
 	admin    *admin.Server
+	expiry   *expiry.Daily
 	web      *webServers
 	started  time.Time
 
@@ -106,6 +108,7 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 		{"imap", a.makeIMAP},
 		{"submission", a.makeSubmit},
 		{"web", a.makeWeb},
+		{"expiry", a.makeExpiry},
 		{"status socket", a.openAdmin},
 	} {
 		if err := part.make(); err != nil {
@@ -164,6 +167,7 @@ func (a *App) Start(context.Context) error {
 		a.log.Warn("inherited sockets that no listener wants were closed", "part", "app", "sockets", n)
 	}
 	a.certs.Start()
+	a.expiry.Start()
 	a.admin.Serve(a.Status)
 	a.startReturningMemory()
 	return nil

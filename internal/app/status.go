@@ -13,7 +13,8 @@ import (
 
 // shown are the counters that status has; /metrics has all.
 var shown = []string{
-	"created_accounts", "rejected_registrations", "delivered_mail", "quota_exceeded", "imap_sessions", "imap_idle",
+	"created_accounts", "rejected_registrations", "delivered_mail", "quota_exceeded", "storage_trimmed_messages",
+	"expired_messages", "expired_accounts", "imap_sessions", "imap_idle",
 	"push_sent", "push_gone", "push_failed", "push_discarded",
 }
 
@@ -23,7 +24,7 @@ func (a *App) Status() admin.Status {
 		Version: a.opt.Version, Commit: a.opt.Commit, Domain: a.cfg.Domain,
 		Started: a.started, Now: time.Now(),
 		Limits:   admin.LimitsOf(a.metrics),
-		Findings: slices.Concat(a.certs.Findings(), a.versions.Findings(), a.pushFindings(), a.birthFindings(), a.fileFindings(), a.irohFindings()),
+		Findings: slices.Concat(a.certs.Findings(), a.versions.Findings(), a.pushFindings(), a.birthFindings(), a.fileFindings(), a.expiry.Findings(), a.irohFindings()),
 	}
 	a.mu.Lock()
 	for _, l := range a.addrs {
@@ -31,6 +32,7 @@ func (a *App) Status() admin.Status {
 	}
 	a.mu.Unlock()
 	s.Registration, s.Machine = a.registrationState(context.Background()).Says, a.readings()
+	s.Expiry = a.expiryState()
 	s.Store = storeState(a.store.Health(context.Background()))
 	counters, err := admin.CountersOf(a.metrics, shown...)
 	if err != nil {

@@ -5,6 +5,7 @@ package app
 func (a *App) answerVerbs() {
 	a.handleAccounts()
 	a.handleRegistration()
+	a.handleExpire()
 	a.handleInvites()
 	a.handlePush()
 }

@@ -45,6 +45,13 @@ func (s *Summary) take(x storage.Expired) {
 	s.Strays, s.Kept, s.Failed = x.Strays, x.Kept, x.Failed
 }
 
+// Progress is what a report of all accounts says, without times.
+func Progress(x storage.Expired) *Summary {
+	s := new(Summary)
+	s.take(x)
+	return s
+}
+
 // String is the line with which a run ends, in the reference's words.
 func (s *Summary) String() string {
 	verb := "Removed"

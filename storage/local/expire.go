@@ -168,14 +168,14 @@ func (e *expiry) look(addr smtp.Address, row standing, known bool) error {
 	if err != nil {
 		return err
 	}
-	if !known {
-		e.total.Stored += v.all
-	}
 	switch {
 	case !v.alive:
 		return e.withoutPassword(addr)
 	case e.ages.account(v.login):
+		e.total.Stored -= int64(row.messages)
 		return e.account(addr)
+	case !known:
+		e.total.Stored += v.all
 	}
 	if !known || e.ages.sweep(row) {
 		if v.strays, err = e.strays(addr); err != nil {
