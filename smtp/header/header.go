@@ -128,17 +128,50 @@ func From(fields []Field) (smtp.Address, error) {
 	if n != 1 || len(value) > MaxFrom {
 		return smtp.Address{}, fmt.Errorf("%w: %d fields", ErrFrom, n)
 	}
+	value, v6 := cutV6(value)
 	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{CharsetReader: anyCharset}}
 	one, err := parser.Parse(value)
 	if err != nil || isGroup(value) {
 		// What the parser says may quote the address.
 		return smtp.Address{}, fmt.Errorf("%w: no single address", ErrFrom)
 	}
-	a, err := smtp.ParseAddress(one.Address)
+	address := one.Address
+	if v6 {
+		local, literal, ok := cutLast(address, "@[")
+		if !ok {
+			return smtp.Address{}, fmt.Errorf("%w: no single address", ErrFrom)
+		}
+		address = local + "@[IPv6:" + literal
+	}
+	a, err := smtp.ParseAddress(address)
 	if err != nil {
 		return smtp.Address{}, fmt.Errorf("%w: %w", ErrFrom, err)
 	}
 	return a, nil
+}
+
+// tagV6 begins the literal of an IPv6 address (RFC 5321 section 4.1.3).
+const tagV6 = "@[ipv6:"
+
+// cutV6 takes the tag out of the one literal of an IPv6 address in a value:
+// net/mail reads such addresses without it only. A value with several stays
+// as it is, and is then no address.
+func cutV6(value string) (string, bool) {
+	lower := strings.ToLower(value)
+	at := strings.Index(lower, tagV6)
+	if at < 0 || len(lower) != len(value) || strings.Count(lower, tagV6) > 1 {
+		return value, false
+	}
+	return value[:at] + "@[" + value[at+len(tagV6):], true
+}
+
+// cutLast is strings.Cut at the last sep.
+func cutLast(s, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
 }
 
 // isGroup tells whether value has a semicolon outside of quoted strings and

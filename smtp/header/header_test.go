@@ -82,6 +82,8 @@ func TestFromIsOneAddress(t *testing.T) {
 		"=?utf-8?q?Al=C3=AFce?= <alice@relay.test>":            "alice@relay.test",
 		"Alice (of relay.test)\r\n <alice@relay.test>":         "alice@relay.test",
 		"<ac1_x@[192.0.2.7]>":                                  "ac1_x@[192.0.2.7]",
+		"<t8@[IPv6:2001:db8::7]>":                              "t8@[IPv6:2001:db8::7]",
+		"Alice <t8@[ipv6:2001:DB8::7]>":                        "t8@[IPv6:2001:db8::7]",
 		`"eve@x.test> <alice@x.test" <alice@relay.test>`:       "alice@relay.test",
 		`"<eve@x.test>, \"Bob\"" <alice@relay.test>`:           "alice@relay.test",
 		`"a\";b" <alice@relay.test> (;\);)`:                    "alice@relay.test",
@@ -104,7 +106,9 @@ func TestFromIsOneAddress(t *testing.T) {
 		"From: <@x.test:alice@relay.test>\r\n", "From: alice@relay.test\r\n\tbob@relay.test\r\n", "From: <alice@relay.test> x\r\n",
 		"", "From:\r\n", "From: alice@relay.test, bob@relay.test\r\n", "From: alice\r\n",
 		"From: a@x.test\r\nFROM: a@x.test\r\n", "From: a@x.test\r\nFrom : b@x.test\r\n", "From: <a@x.test> b@x.test\r\n",
-		"From: a@x.test\r\n, b@x.test: c\r\n", "From: <>\r\n", "From: g:;\r\n", "From: " + strings.Repeat(" ", 10) + strings.Repeat("(", MaxFrom) + "\r\n",
+		"From: a@x.test\r\n, b@x.test: c\r\n", "From: <>\r\n", "From: g:;\r\n",
+		"From: <a@[2001:db8::7]>\r\n", "From: <a@[IPv6:192.0.2.7]>\r\n", "From: \"x@[IPv6:2001:db8::7]\" <a@x.test>\r\n", "From: <\"x@[IPv6:\"@x.test>\r\n",
+		"From: <a@[IPv6:2001:db8::7]>, <b@[IPv6:2001:db8::7]>\r\n", "From: <a@[IPv6:IPv6:2001:db8::7]>\r\n", "From: <a@[IPv6:2001:db8::7%eth0]>\r\n", "From: " + strings.Repeat(" ", 10) + strings.Repeat("(", MaxFrom) + "\r\n",
 	} {
 		fields, err := read(t, head+"\r\n")
 		if err != nil {
