@@ -28,11 +28,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.servePing(w, r)
 	case r.Method != http.MethodGet:
 		http.NotFound(w, r)
-	case r.URL.Path == "/relay", r.URL.Path == "/derp" && r.Header.Get("Upgrade") == rawUpgrade:
+	case r.URL.Path == "/relay", IsOldPath(r):
 		s.serveRelay(w, r)
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+// IsOldPath tells whether a request is one for the relay at the path that it
+// shares with DERP.
+func IsOldPath(r *http.Request) bool {
+	return r.URL.Path == "/derp" && r.Header.Get("Upgrade") == rawUpgrade
 }
 
 // servePing answers with nothing, to scripts of all sites too.

@@ -9,20 +9,24 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
 	"barid/internal/finding"
 	"barid/relay"
+	"barid/relay/derp"
 )
 
-// realtime is what the web listeners serve beside pages: the iroh relay.
+// realtime is what the web listeners serve beside pages: the iroh relay and the
+// DERP server, which are nil when they are off.
 type realtime struct {
-	iroh *relay.Server // nil when it is off
+	iroh *relay.Server
+	derp *derp.Server
 	seen seen
 }
 
-func (a *App) makeRealtime() *realtime {
+func (a *App) makeRealtime() (*realtime, error) {
 	r := &realtime{}
 	if c := a.cfg.Iroh; c.Enabled {
 		r.iroh = relay.New(relay.Config{
@@ -31,27 +35,41 @@ func (a *App) makeRealtime() *realtime {
 			Client: clientOf, Logger: a.log, Metrics: a.metrics,
 		})
 	}
-	return r
+	if c := a.cfg.DERP; c.Enabled {
+		var err error
+		r.derp, err = derp.New(derp.Config{VerifyURL: c.VerifyURL, MaxClients: c.MaxClients, Logger: a.log, Metrics: a.metrics})
+		if err != nil {
+			return nil, fmt.Errorf("derp: %w", err)
+		}
+	}
+	return r, nil
 }
 
 // before answers what is not for the pages.
 func (r *realtime) before(pages http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		switch path := req.URL.Path; {
-		case r.iroh != nil && (path == "/relay" || path == "/ping" || path == "/derp"):
+		path := req.URL.Path
+		switch {
+		case r.iroh != nil && (path == "/relay" || path == "/ping" || relay.IsOldPath(req)):
 			r.iroh.ServeHTTP(w, req)
+		case r.derp != nil && (path == "/derp" || strings.HasPrefix(path, "/derp/")):
+			r.derp.ServeHTTP(w, req)
 		default:
 			pages.ServeHTTP(w, req)
 		}
 	})
 }
 
-// shutdown ends all clients of the relay.
+// shutdown ends all clients of both.
 func (r *realtime) shutdown(ctx context.Context) error {
-	if r.iroh == nil {
-		return nil
+	var errs []error
+	if r.iroh != nil {
+		errs = append(errs, r.iroh.Shutdown(ctx))
 	}
-	return r.iroh.Shutdown(ctx)
+	if r.derp != nil {
+		errs = append(errs, r.derp.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // irohURL is what clients are told to use: what the configuration says, else

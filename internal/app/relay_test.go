@@ -2,12 +2,14 @@ package app_test
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"barid/internal/app"
 	"barid/internal/config"
 	"barid/internal/finding"
 	"barid/relay"
@@ -109,5 +111,33 @@ func TestStopEndsClientsOfTheIrohRelay(t *testing.T) {
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// A DERP server is there for those who ask for it, beside the iroh relay, which
+// had its path once.
+func TestDERPIsThereWhenAsked(t *testing.T) {
+	r := harness.New(t, harness.Options{Change: func(c *config.Config) {
+		c.DERP.Enabled, c.DERP.VerifyURL = true, "http://127.0.0.1:1/"
+	}})
+	for path, want := range map[string]int{"/derp": 426, "/derp/probe": 200, "/relay": 400, "/ping": 200} {
+		if got := status(t, r, path); got != want {
+			t.Errorf("%s answers %d", path, got)
+		}
+	}
+	for upgrade, want := range map[string]string{"DERP": "Upgrade: DERP\r\n", "iroh derp http": "Upgrade: iroh derp http\r\n"} {
+		conn := r.Dial(t, "https")
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := fmt.Fprintf(conn, "GET /derp HTTP/1.1\r\nHost: relay.test\r\nUpgrade: %s\r\n\r\n", upgrade); err != nil {
+			t.Fatal(err)
+		}
+		answer := make([]byte, 1000)
+		n, err := conn.Read(answer)
+		if err != nil || !strings.Contains(string(answer[:n]), want) {
+			t.Errorf("%s: %q, %v", upgrade, answer[:n], err)
+		}
+	}
+	if _, err := app.New(&config.Config{Domain: "relay.test", DataDir: t.TempDir(), DERP: config.DERP{Enabled: true}}, app.Options{}); err == nil {
+		t.Error("a DERP server that asks nobody was made")
 	}
 }

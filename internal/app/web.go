@@ -70,7 +70,7 @@ func (w *webServers) shutdown(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() {
 		if err := w.realtime.shutdown(ctx); err != nil {
-			w.log.Warn("clients of the iroh relay did not end in time", "part", "web", "error", err)
+			w.log.Warn("clients of the iroh relay or the DERP server did not end in time", "part", "web", "error", err)
 		}
 	})
 	for _, s := range w.servers {
@@ -105,7 +105,10 @@ func (a *App) makeWeb() error {
 	if err != nil {
 		return err
 	}
-	w := &webServers{log: a.log, realtime: a.makeRealtime()}
+	w := &webServers{log: a.log}
+	if w.realtime, err = a.makeRealtime(); err != nil {
+		return err
+	}
 	pages = w.realtime.before(pages)
 	w.https = w.add("https", pages)
 	w.redirect = w.add("redirect", a.certs.HTTPChallenge(web.Redirect(cfg)))

@@ -224,6 +224,7 @@ func (k *checker) iroh(i *Iroh) {
 
 func (k *checker) derp(d *DERP) {
 	k.url("derp.verify_url", d.VerifyURL)
+	k.between("derp.max_clients", d.MaxClients, 0, unbounded)
 	if d.Enabled && d.VerifyURL == "" {
 		k.badPair("derp.verify_url", "derp.enabled", "derp.enabled wants derp.verify_url, or the relay would be open to the world")
 	}

@@ -382,8 +382,11 @@ type DERP struct {
 	// VerifyURL is asked whether a client may come in, as "derper" asks the URL
 	// of its flag verify-client-url: it begins with "https://" or "http://".
 	// Without it the relay would be open to the world, so it must be set where
-	// derp.enabled is true. Default "".
+	// derp.enabled is true. It is told the key and the IP address of each client.
+	// Default "".
 	VerifyURL string `toml:"verify_url"`
+	// MaxClients bounds the connections; 0 for no bound. Default 1000.
+	MaxClients int `toml:"max_clients"`
 }
 
 // Contact tells clients whom to ask.

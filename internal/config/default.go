@@ -44,6 +44,7 @@ func Default(domain string) *Config {
 			Enabled: true, MaxClients: 10000, PerClient: 250, BytesPerSecond: 4 * Mebi, Burst: 16 * Mebi, Memory: 128 * Mebi,
 		},
 		Push: Push{Enabled: true, URL: "https://notifications.delta.chat/notify"},
+		DERP: DERP{MaxClients: 1000},
 		Log:  Log{Level: "info", Format: LogText},
 	}
 }
