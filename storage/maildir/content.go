@@ -140,7 +140,8 @@ type Content struct {
 	size   int64
 	stored int64 // octets in the file
 
-	whole []byte // all of it, or nil
+	whole []byte  // all of it, or nil
+	loan  *buffer // that whole lies in, or nil
 
 	inflate *inflater // at position at, or nil
 	at      int64
@@ -167,6 +168,9 @@ func (c *Content) begin(name string, max int64) error {
 		return err
 	}
 	c.size, c.stored = info.Size(), info.Size()
+	if done, err := c.beginSmall(name, max); done || err != nil {
+		return err
+	}
 	if c.zipped, err = looksCompressed(struct {
 		io.ReaderAt
 		sized
@@ -180,6 +184,76 @@ func (c *Content) begin(name string, max int64) error {
 		return ErrTooLarge
 	}
 	return nil
+}
+
+// beginSmall takes a small file into memory in one piece, and inflates it
+// there. It is false when that is for others to do.
+func (c *Content) beginSmall(name string, max int64) (done bool, err error) {
+	if c.stored > inflateWhole || c.stored > max {
+		return false, nil
+	}
+	if c.stored > pooled-padding {
+		// Perhaps only the header is wanted. Of compressed content that takes no
+		// less than all.
+		zipped, err := looksCompressed(struct {
+			io.ReaderAt
+			sized
+		}{c.f, sized(c.stored)})
+		if !zipped || err != nil {
+			return false, err
+		}
+	}
+	file := borrow(int(c.stored) + padding)
+	n, err := c.f.ReadAt(file.octets[:c.stored], 0)
+	if int64(n) < c.stored {
+		file.giveBack()
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return false, err
+	}
+	if !bytes.HasPrefix(file.octets[:n], []byte(gzipMagic)) {
+		c.whole, c.loan = file.octets[:n], file
+		return true, nil
+	}
+	defer file.giveBack()
+	told, ok := ParseName(name)
+	if !ok || told.Size < 0 || told.Size > min(max, inflateWhole) {
+		return false, nil
+	}
+	content := borrow(int(told.Size))
+	u := unzippers.Get().(*unzipper)
+	defer unzippers.Put(u)
+	if !u.unzip(content.octets[:told.Size], file.octets, n) {
+		content.giveBack()
+		return false, nil
+	}
+	c.zipped, c.size = true, told.Size
+	c.whole, c.loan = content.octets[:told.Size], content
+	return true, nil
+}
+
+var unzippers = sync.Pool{New: func() any { return new(unzipper) }}
+
+// buffer is memory on loan, from the pool when it is no larger than most
+// messages are.
+type buffer struct{ octets []byte }
+
+const pooled = 64 << 10
+
+var buffers = sync.Pool{New: func() any { return &buffer{make([]byte, pooled)} }}
+
+func borrow(size int) *buffer {
+	if size > pooled {
+		return &buffer{make([]byte, size)}
+	}
+	return buffers.Get().(*buffer)
+}
+
+func (b *buffer) giveBack() {
+	if len(b.octets) == pooled {
+		buffers.Put(b)
+	}
 }
 
 type sized int64
@@ -319,5 +393,9 @@ func (c *Content) readFull(p []byte, off int64) (int, error) {
 // Close closes the file.
 func (c *Content) Close() error {
 	c.release()
+	if c.loan != nil {
+		c.loan.giveBack()
+		c.whole, c.loan, c.size = nil, nil, 0 // to read on is a mistake, and gives nothing of others
+	}
 	return c.f.Close()
 }
