@@ -37,6 +37,9 @@ func TestWhatWaitsSurvivesAKill(t *testing.T) {
 		if all := r.gateway.requests(); len(all) != before+2 || all[before+1].token != "one" {
 			t.Errorf("%d requests before, then %v", before, all[before:])
 		}
+		if st := r.Status(); len(st.Platforms) != 1 || st.Platforms[0].Tokens != 2 {
+			t.Errorf("status %+v", st)
+		}
 		pass(time.Second)
 		r.kill()
 		r.open()

@@ -371,6 +371,9 @@ func (s *Sender) try(it *item, k key, queued int64) {
 		s.land(it, func(int64) { s.queue.done(it) })
 		return
 	}
+	s.mu.Lock()
+	s.seen.note(k.token, tokens[at].text, tokens[at].set) // it may wait since before the start
+	s.mu.Unlock()
 	status, err := s.post(s.send, tokens[at].text)
 	if s.send.Err() != nil { // we end, not the gateway
 		s.land(it, func(now int64) { s.queue.later(it, now, 0, ours) })
