@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -111,4 +112,17 @@ func splitEnhanced(code int, text string) (enhanced, rest string) {
 		}
 	}
 	return word, rest
+}
+
+// ParseReply reads a reply that came by another way than SMTP, all its lines;
+// nil when it is none.
+func ParseReply(text []byte) *smtp.Reply {
+	if !bytes.HasSuffix(text, []byte("\n")) {
+		text = append(text[:len(text):len(text)], '\n')
+	}
+	reply, _, err := readReply(bufio.NewReaderSize(bytes.NewReader(text), maxReplyLine))
+	if err != nil {
+		return nil
+	}
+	return reply
 }
