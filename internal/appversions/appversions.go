@@ -24,7 +24,7 @@ import (
 // MaxSize bounds a list, in octets: it goes to every client.
 const MaxSize = 64 << 10
 
-// Shipped is the list that comes with the program, as a file has it.
+// shipped is the list that comes with the program, as a file has it.
 //
 //go:embed shipped.json
 var shipped []byte

@@ -303,7 +303,8 @@ type IMAP struct {
 	Keepalive Duration `toml:"keepalive"`
 	// LoginCapabilities are the capabilities in the answer to LOGIN, IMAP4rev1
 	// among them. Each of them can cost a client a round trip; the answer to
-	// CAPABILITY has them all.
+	// CAPABILITY has them all. Delta Chat compresses when COMPRESS=DEFLATE is
+	// here, which wants compress.
 	// Default ["IMAP4rev1", "IDLE", "METADATA", "XCHATMAIL", "XDELTAPUSH", "LITERAL+", "QUOTA"].
 	LoginCapabilities []string `toml:"login_capabilities"`
 	// AppVersions is the list of current app versions that clients read to tell
