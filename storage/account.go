@@ -31,6 +31,10 @@ var (
 	ErrClock = errors.New("the clock moved by more than a day")
 	// ErrTooOld: the store no longer knows what changed since then; take a View.
 	ErrTooOld = errors.New("too old to tell the changes")
+	// ErrNotQueued: there is no such entry in the queue, or no more.
+	ErrNotQueued = errors.New("not in the queue")
+	// ErrQueueFull: the queue, or the sender's share of it, takes no more for now.
+	ErrQueueFull = errors.New("queue is full")
 	// ErrFull: the disk, or a bound of the store, takes no more for now.
 	ErrFull = errors.New("store is full")
 	// ErrReadOnly: a flush failed earlier, so the store takes no write until
