@@ -9,10 +9,11 @@ import (
 
 // Administration is what an operator does to a store.
 type Administration interface {
-	// Accounts calls f for each account, in the order of their names, and ends
-	// with the first error of f, which it returns. What is born or deleted
-	// meanwhile may be among them or not. It brings no account into memory.
-	Accounts(ctx context.Context, f func(AccountInfo) error) error
+	// Accounts calls f for each account whose local-part begins with prefix, in
+	// the order of their names, and ends with the first error of f, which it
+	// returns. What is born or deleted meanwhile may be among them or not. It
+	// brings no account into memory.
+	Accounts(ctx context.Context, prefix string, f func(AccountInfo) error) error
 
 	// About gives what Accounts tells of one account. ErrNoAccount when there
 	// is none.

@@ -89,7 +89,8 @@ func rowOf(i storage.AccountInfo) AccountRow {
 func (a *App) listAccounts(ctx context.Context, q AccountsList, send func(any) error) error {
 	prefix := strings.ToLower(q.Prefix)
 	before := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -max(q.IdleDays, 0))
-	return a.store.Accounts(ctx, func(i storage.AccountInfo) error {
+	local, _, _ := strings.Cut(prefix, "@")
+	return a.store.Accounts(ctx, local, func(i storage.AccountInfo) error {
 		row := rowOf(i)
 		if !strings.HasPrefix(row.Address, prefix) || q.Frozen && !i.Frozen || q.IdleDays > 0 && i.LastLogin.After(before) {
 			return nil

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"barid/smtp"
@@ -15,8 +16,8 @@ import (
 
 // Accounts implements storage.Store. It holds the names of all accounts, some
 // 50 octets each, and looks at two files of each.
-func (s *Store) Accounts(ctx context.Context, f func(storage.AccountInfo) error) error {
-	names, err := s.accountNames()
+func (s *Store) Accounts(ctx context.Context, prefix string, f func(storage.AccountInfo) error) error {
+	names, err := s.accountNames(prefix)
 	if err != nil {
 		return fmt.Errorf("list accounts: %w", err)
 	}
@@ -40,14 +41,14 @@ func (s *Store) Accounts(ctx context.Context, f func(storage.AccountInfo) error)
 
 // accountNames gives the local-parts of all that may be accounts, in order:
 // those with a directory, and those in memory, which may have none yet.
-func (s *Store) accountNames() ([]string, error) {
+func (s *Store) accountNames(prefix string) ([]string, error) {
 	entries, err := s.fs.ReadDir(s.mailDir())
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, 0, len(entries))
+	var names []string
 	for _, e := range entries {
-		if name, ok := s.localPart(e.Name()); ok && e.IsDir() {
+		if name, ok := s.localPart(e.Name()); ok && e.IsDir() && strings.HasPrefix(name, prefix) {
 			names = append(names, name)
 		}
 	}
@@ -57,7 +58,9 @@ func (s *Store) accountNames() ([]string, error) {
 		return nil, storage.ErrClosed
 	}
 	for addr := range s.accounts {
-		names = append(names, addr.LocalPart)
+		if strings.HasPrefix(addr.LocalPart, prefix) {
+			names = append(names, addr.LocalPart)
+		}
 	}
 	s.mu.Unlock()
 	slices.Sort(names)

@@ -57,7 +57,7 @@ func TestOnlyAccountsAreListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	if err := s.Accounts(t.Context(), func(i storage.AccountInfo) error {
+	if err := s.Accounts(t.Context(), "", func(i storage.AccountInfo) error {
 		got = append(got, fmt.Sprint(i.Address.LocalPart, " ", i.LastLogin.Unix()))
 		return nil
 	}); err != nil {

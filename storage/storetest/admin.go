@@ -11,10 +11,10 @@ import (
 
 // accounts gives the local-parts that Accounts tells, and sees to it that
 // About tells the same.
-func (e *env) accounts() []string {
+func (e *env) accounts(prefix string) []string {
 	e.t.Helper()
 	var locals []string
-	err := e.Accounts(ctx, func(info storage.AccountInfo) error {
+	err := e.Accounts(ctx, prefix, func(info storage.AccountInfo) error {
 		locals = append(locals, info.Address.LocalPart)
 		equal(e.t, "domain", info.Address.Domain, Domain)
 		if info.LastLogin.IsZero() {
@@ -33,7 +33,7 @@ func (e *env) accounts() []string {
 }
 
 func listAccounts(e *env) {
-	same(e.t, "at first", e.accounts())
+	same(e.t, "at first", e.accounts(""))
 	var want []string
 	for i := range 20 {
 		local := fmt.Sprintf("user%02d", i*7%20)
@@ -41,14 +41,16 @@ func listAccounts(e *env) {
 		want = append(want, local)
 	}
 	slices.Sort(want)
-	same(e.t, "in memory", e.accounts(), want...)
+	same(e.t, "in memory", e.accounts(""), want...)
+	same(e.t, "by prefix", e.accounts("user1"), want[10:]...)
+	same(e.t, "of another prefix", e.accounts("USER"))
 	e.must(storage.DeleteAccount{Account: storage.Account{Address: address("user07")}})
 	want = slices.Delete(want, 7, 8)
-	same(e.t, "after one was deleted", e.accounts(), want...)
+	same(e.t, "after one was deleted", e.accounts(""), want...)
 	e.reopen()
-	same(e.t, "after opening anew", e.accounts(), want...)
+	same(e.t, "after opening anew", e.accounts(""), want...)
 	stop, n := errors.New("enough"), 0
-	if err := e.Accounts(ctx, func(storage.AccountInfo) error { n++; return stop }); !errors.Is(err, stop) || n != 1 {
+	if err := e.Accounts(ctx, "", func(storage.AccountInfo) error { n++; return stop }); !errors.Is(err, stop) || n != 1 {
 		e.t.Errorf("%d calls, %v", n, err)
 	}
 	for _, local := range []string{"user07", "nobody", "../user01", ""} {
