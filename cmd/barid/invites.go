@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"barid/internal/app"
+	"barid/internal/config"
 )
 
 func invitesCommand() *cobra.Command {
@@ -145,15 +145,10 @@ func invitesRevokeCommand() *cobra.Command {
 	return c
 }
 
-// parseSpan reads a time span as time.ParseDuration does, or a number of days.
+// parseSpan reads a time span as the configuration does, above zero.
 func parseSpan(s string) (time.Duration, error) {
-	const most = 100_000 // days; far more than anybody means
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if n, err := strconv.Atoi(days); err == nil && n > 0 && n <= most {
-			return time.Duration(n) * 24 * time.Hour, nil
-		}
-	} else if span, err := time.ParseDuration(s); err == nil && span > 0 {
-		return span, nil
+	if span, err := config.ParseDuration(s); err == nil && span > 0 {
+		return time.Duration(span), nil
 	}
 	return 0, fmt.Errorf(`must be a time span such as "90m", "12h" or "7d", not %q`, s)
 }
