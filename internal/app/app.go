@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"barid/acme"
+	"barid/dkim"
 	"barid/imap"
 	"barid/imap/push"
 	"barid/internal/admin"
@@ -17,6 +18,8 @@ import (
 	"barid/internal/config"
 	"barid/internal/metrics"
 	"barid/internal/netserve"
+	"barid/internal/resolver"
+	"barid/smtp/receive"
 	"barid/smtp/submit"
 	"barid/storage"
 	"barid/storage/expiry"
@@ -57,6 +60,10 @@ type App struct {
 	certs    *acme.Source
 	imap     *imap.Server
 	submit   *submit.Server
+	resolver *resolver.Resolver
+	signer   *dkim.Signer // nil for a relay at an address
+	dkimKeys []dkim.Key   // that it has
+	receive  *receive.Server
 	push     *push.Sender // nil while it is off
 	versions *appversions.List
 	net      *netserve.Server
@@ -106,7 +113,10 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 		{"certificates", a.openCertificates},
 		{"push", a.makePush},
 		{"imap", a.makeIMAP},
+		{"resolver", a.makeResolver},
+		{"DKIM keys", a.makeSigner},
 		{"submission", a.makeSubmit},
+		{"reception", a.makeReceive},
 		{"web", a.makeWeb},
 		{"expiry", a.makeExpiry},
 		{"status socket", a.openAdmin},

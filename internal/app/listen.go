@@ -31,6 +31,10 @@ func (a *App) listeners() []netserve.Listener {
 	add("imap", on.IMAP, imap)
 	add("submissions", on.Submissions, withTLS(smtp))
 	add("submission", on.Submission, smtp)
+	add("smtp", on.SMTP, netserve.Listener{
+		PerClient: lim.ReceivePerClient, Max: lim.MaxReceiveConnections, Handler: a.receive,
+		Refuse: tooMany("421 4.7.0 Error: too many connections, try again later"),
+	})
 	add("https", on.HTTPS, https)
 	add("http", on.HTTP, netserve.Listener{PerClient: lim.HTTPSPerClient, Handler: a.web.redirect})
 	add("imap_clear", on.IMAPClear, inClear(imap, a.imap.Clear()))

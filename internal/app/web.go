@@ -47,7 +47,7 @@ func (w *webServers) add(name string, h http.Handler) *netserve.Queue {
 		ReadTimeout:       webTimeout,
 		WriteTimeout:      webTimeout,
 		IdleTimeout:       webIdle,
-		MaxHeaderBytes:    64 << 10,
+		MaxHeaderBytes:    320 << 10,                                 // a thousand recipients of /mxdeliv
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, 0), // its lines carry client addresses
 		ConnContext:       withClient,
 	})
@@ -109,7 +109,7 @@ func (a *App) makeWeb() error {
 	if w.realtime, err = a.makeRealtime(); err != nil {
 		return err
 	}
-	pages = w.realtime.before(pages)
+	pages = a.withDelivery(w.realtime.before(pages))
 	w.https = w.add("https", pages)
 	w.redirect = w.add("redirect", a.certs.HTTPChallenge(web.Redirect(cfg)))
 	w.clear = w.add("http_clear", pages)

@@ -97,6 +97,9 @@ func (c *Config) faults() []fault {
 	k.iroh(&c.Iroh)
 	k.derp(&c.DERP)
 	k.mailAddress("contact.admin", c.Contact.Admin)
+	k.dns(&c.DNS)
+	k.dkim(&c.DKIM)
+	k.oneOf("federation.address_literals", c.Federation.AddressLiterals, LiteralsChecked, LiteralsAny, LiteralsOff)
 	return k.faults
 }
 
@@ -197,6 +200,10 @@ func (k *checker) limits(l *Limits) {
 	k.between("limits.max_smtp_connections", l.MaxSMTPConnections, 0, unbounded)
 	k.between("limits.imap_per_client", l.IMAPPerClient, 0, unbounded)
 	k.between("limits.submission_per_client", l.SubmissionPerClient, 0, unbounded)
+	k.between("limits.max_receive_connections", l.MaxReceiveConnections, 0, unbounded)
+	k.between("limits.receive_per_client", l.ReceivePerClient, 0, unbounded)
+	k.between("limits.receive_per_minute", l.ReceivePerMinute, 1, unbounded)
+	k.between("limits.receive_burst", l.ReceiveBurst, 1, unbounded)
 	k.between("limits.https_per_client", l.HTTPSPerClient, 0, unbounded)
 	k.between("limits.imap_sessions_per_account", l.IMAPSessionsPerAccount, 0, 10_000)
 	k.between("limits.new_burst", l.NewBurst, 1, unbounded)

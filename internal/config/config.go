@@ -32,6 +32,10 @@ type Config struct {
 	Iroh     Iroh     `toml:"iroh"`
 	DERP     DERP     `toml:"derp"`
 	Contact  Contact  `toml:"contact"`
+
+	DNS        DNS        `toml:"dns"`
+	DKIM       DKIM       `toml:"dkim"`
+	Federation Federation `toml:"federation"`
 }
 
 // Listen has the addresses that are listened on. Each key takes a list of
@@ -49,6 +53,9 @@ type Listen struct {
 	// Submission takes mail of our accounts with STARTTLS, demanded before
 	// login. Default ["[::]:587"].
 	Submission []string `toml:"submission"`
+	// SMTP takes mail of other servers for our accounts, with STARTTLS, demanded
+	// before mail. Default ["[::]:25"].
+	SMTP []string `toml:"smtp"`
 	// HTTPS serves the web pages and, told apart by ALPN, IMAP and submission.
 	// Default ["[::]:443"].
 	HTTPS []string `toml:"https"`
@@ -235,6 +242,18 @@ type Limits struct {
 	// SubmissionPerClient bounds the submission connections of one client; 0 for
 	// no bound. Default 200.
 	SubmissionPerClient int `toml:"submission_per_client"`
+	// MaxReceiveConnections bounds the connections of other servers to
+	// listen.smtp; 0 for no bound. Default 1000.
+	MaxReceiveConnections int `toml:"max_receive_connections"`
+	// ReceivePerClient bounds the connections of one other server to
+	// listen.smtp; 0 for no bound. Default 50.
+	ReceivePerClient int `toml:"receive_per_client"`
+	// ReceivePerMinute is how many messages one other server may deliver per
+	// minute over time, at least 1. Default 6000.
+	ReceivePerMinute int `toml:"receive_per_minute"`
+	// ReceiveBurst is how many messages one other server may deliver at once
+	// after a pause, at least 1. Default 1000.
+	ReceiveBurst int `toml:"receive_burst"`
 	// HTTPSPerClient bounds the connections of one client to listen.https,
 	// whatever they speak, and to listen.http; 0 for no bound. Default 1000.
 	HTTPSPerClient int `toml:"https_per_client"`
@@ -395,4 +414,48 @@ type Contact struct {
 	// Admin is the mail address of who runs the relay, announced to clients;
 	// empty announces none. Default "".
 	Admin string `toml:"admin"`
+}
+
+// DNS says who is asked for names: of other mail servers, and of the keys that
+// sign their mail.
+type DNS struct {
+	// Resolver is the recursive resolver to ask, "address:port"; empty asks
+	// those of /etc/resolv.conf. Default "".
+	Resolver string `toml:"resolver"`
+	// Trusted says that the resolver validates DNSSEC and that nobody on the way
+	// can change what it says, as one on this machine. Default false.
+	Trusted bool `toml:"trusted"`
+}
+
+// DKIM adopts a key whose public half is in the DNS already. Other keys are
+// made in data_dir at the first start.
+type DKIM struct {
+	// Selector is the name of the adopted key, such as "opendkim"; empty adopts
+	// none. Default "".
+	Selector string `toml:"selector"`
+	// Key is the PEM file of the adopted key; it signs in the place of the one
+	// of the same kind that we made. A relative path starts at the directory of
+	// this file. Default "".
+	Key string `toml:"key"`
+}
+
+// Values of Federation.AddressLiterals.
+const (
+	LiteralsChecked = "checked"
+	LiteralsAny     = "any"
+	LiteralsOff     = "off"
+)
+
+// Federation says whose mail is taken without a public authority vouching for
+// them.
+type Federation struct {
+	// AddressLiterals is what becomes of mail whose author is at an IP address
+	// (name@[192.0.2.1]), which nobody can sign: "checked" (it must come from that
+	// address), "any" (anybody can be anybody there) or "off" (it is refused).
+	// Default "checked".
+	AddressLiterals string `toml:"address_literals"`
+	// UnderscoreDomains takes mail whose author is at a domain that begins with
+	// "_", which is signed, and whose servers have no public certificate.
+	// Default true.
+	UnderscoreDomains bool `toml:"underscore_domains"`
 }

@@ -17,6 +17,7 @@ func Default(domain string) *Config {
 		Listen: Listen{
 			IMAPS: []string{"[::]:993"}, IMAP: []string{"[::]:143"},
 			Submissions: []string{"[::]:465"}, Submission: []string{"[::]:587"},
+			SMTP:  []string{"[::]:25"},
 			HTTPS: []string{"[::]:443"}, HTTP: []string{"[::]:80"},
 		},
 		TLS:  TLS{Mode: defaultTLSMode(domain)},
@@ -30,7 +31,9 @@ func Default(domain string) *Config {
 			MaxMessageSize: 30 * Mebi, MaxMailboxSize: 500 * Mebi,
 			MaxUserSendPerMinute: 60, MaxUserSendBurstSize: 10, MaxSMTPRecipients: 1000,
 			MaxConnections: 20000, MaxIMAPConnections: 10000, MaxSMTPConnections: 1000,
-			IMAPPerClient: 1000, SubmissionPerClient: 200, HTTPSPerClient: 1000, IMAPSessionsPerAccount: 100,
+			IMAPPerClient: 1000, SubmissionPerClient: 200,
+			MaxReceiveConnections: 1000, ReceivePerClient: 50, ReceivePerMinute: 6000, ReceiveBurst: 1000,
+			HTTPSPerClient: 1000, IMAPSessionsPerAccount: 100,
 			NewBurst: 100, NewPerSecond: 1, SignupBurst: 100, SignupPerSecond: 1,
 			MaxLoad1m: 5, MinAvailableMemory: 200 * Mebi, MinFreeDiskSpace: 1 * Gibi, MinFreeInodes: 20_000,
 		},
@@ -46,6 +49,8 @@ func Default(domain string) *Config {
 		Push: Push{Enabled: true, URL: "https://notifications.delta.chat/notify"},
 		DERP: DERP{MaxClients: 1000},
 		Log:  Log{Level: "info", Format: LogText},
+
+		Federation: Federation{AddressLiterals: LiteralsChecked, UnderscoreDomains: true},
 	}
 }
 
@@ -81,6 +86,7 @@ func Demo(dataDir string) (*Config, error) {
 	c.DataDir = dataDir
 	c.Log.Level = "warn"   // the invites stay on the screen
 	c.Push.Enabled = false // a first look calls nobody
+	c.Listen.SMTP = nil    // and no other server knows its name
 	c.Limits.AnyMachine()
 	port := demoPort
 	for _, addrs := range []*[]string{

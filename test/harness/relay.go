@@ -67,6 +67,7 @@ func New(t testing.TB, opt Options) *Relay {
 	if opt.Change != nil {
 		opt.Change(r.cfg)
 	}
+	putKeys(t, opt.DataDir)
 	r.start(t)
 	t.Cleanup(func() { r.stop(t) })
 	return r
