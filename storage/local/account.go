@@ -27,6 +27,10 @@ type account struct {
 
 	loading sync.Mutex // held while it is read from disk
 	loaded  bool       // guarded by loading
+	// unfinished is what was found on disk and is not all in records yet;
+	// guarded by loading.
+	unfinished *loading
+	partly     atomic.Bool // there are more files than its state has
 
 	mu    sync.Mutex    // guards the fields below; held from the checks of a write until its record has a place
 	next  *accountState // the newest

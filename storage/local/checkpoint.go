@@ -130,6 +130,7 @@ func (cp *checkpoint) run() error {
 		if t := at.a.trouble.Load(); failed[at.a] != nil || t != nil && t.closed {
 			continue
 		}
+		s.settler.relieve()
 		from := len(cp.files)
 		if err := cp.account(at); err != nil {
 			failed[at.a] = fmt.Errorf("account %s: %w", at.a.addr, err)

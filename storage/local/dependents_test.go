@@ -116,3 +116,31 @@ func remembered(t *testing.T, s *Store, a *account) {
 		t.Fatalf("record %d is trimmed, the snapshot has %d", bs.seq, bs.id.snapped)
 	}
 }
+
+// Mail that comes while a checkpoint takes long is not held up for want of
+// memory.
+func TestAMailFloodDoesNotWaitForACheckpoint(t *testing.T) {
+	disk := faultfs.New()
+	cfg := faulty(disk)
+	cfg.FreshBytes = 20_000
+	s, err := openStill(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.journal.Close()
+	must(t, s, login("alice"), login("bob"), settleNow, ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 99)}),
+		ops("deliver", storage.Deliver{To: at("bob"), Content: mail("x", 99)}))
+	came := 0
+	cp := &checkpoint{s: s, seq: uint64(s.journal.Last()), troubled: map[*account]bool{}}
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	cp.capture()
+	for range 200 {
+		must(t, s, ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 1500)}))
+		came++
+		s.settler.relieve()
+	}
+	if n := s.fresh.Load(); n > 2*cfg.FreshBytes {
+		t.Errorf("%d octets wait after %d messages", n, came)
+	}
+}

@@ -26,6 +26,9 @@ type loading struct {
 // load reads an account from disk. a.loading is held. While the journal is
 // replayed, what the files do not explain is left for finishReplay.
 func (s *Store) load(a *account) error {
+	if l := a.unfinished; l != nil {
+		return l.write()
+	}
 	l := &loading{s: s, a: a, st: &accountState{}}
 	if s.journal == nil {
 		a.replay = newReplayed()
@@ -39,14 +42,24 @@ func (s *Store) load(a *account) error {
 	return l.write()
 }
 
+// foundAtOnce is how many changes that were found one record holds.
+const foundAtOnce = 2000
+
 // write makes records of what was found, in pieces that fit. The account is
-// not seen yet, so nobody else writes to it.
+// not seen yet, so nobody else writes to it. When a piece fails, the next who
+// wants the account goes on with it: to begin anew would give files twice a UID.
 func (l *loading) write() error {
-	for piece := range slices.Chunk(l.changes, 2000) {
+	l.a.partly.Store(len(l.changes) > foundAtOnce)
+	for len(l.changes) > 0 {
+		piece := l.changes[:min(len(l.changes), foundAtOnce)]
 		if err := l.s.write(l.a, &record{accounts: []smtp.Address{l.a.addr}, changes: piece}); err != nil {
+			l.a.unfinished = l
 			return err
 		}
+		l.changes = l.changes[len(piece):]
 	}
+	l.a.unfinished = nil
+	l.a.partly.Store(false)
 	return nil
 }
 

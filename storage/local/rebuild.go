@@ -95,7 +95,7 @@ func (l *loading) rebuild(bs *boxState, dir maildir.Dir, names []string, listed 
 	}
 	bs.view.ID = p.id // or the next mailbox might take it
 	modseq := l.newModSeq(bs)
-	rebuilt := change{kind: changeRebuilt, box: bs.view.Name, validity: p.validity, id: p.id, uid: 1, modseq: modseq}
+	rebuilt := change{kind: changeRebuilt, box: bs.view.Name, validity: p.validity, id: p.id, uid: p.next, modseq: modseq}
 	l.changes = append(l.changes, rebuilt)
 	for _, f := range byUID(listed, p.uids) {
 		n, _ := maildir.ParseName(f.Name)
@@ -103,7 +103,7 @@ func (l *loading) rebuild(bs *boxState, dir maildir.Dir, names []string, listed 
 		l.adoptFile(bs, f, p.uids[n.Base], modseq)
 		delete(listed, n.Base)
 	}
-	rebuilt.uid, rebuilt.modseq = p.next, modseq
+	rebuilt.modseq = modseq
 	l.changes = append(l.changes, rebuilt)
 	// What has no UID yet comes after all that has one.
 	rest := &boxState{view: bs.view}

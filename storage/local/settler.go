@@ -185,6 +185,28 @@ const (
 // round does what is due. Store.disk is held.
 func (r *settler) round() error {
 	failed := r.doUrgent()
+	r.doFresh(failed)
+	if r.s.readOnly.Load() {
+		return storage.ErrReadOnly
+	}
+	r.s.judgeRound(failed)
+	return joined(failed)
+}
+
+// relieve settles what is due, or must go for want of memory, in the midst of
+// a checkpoint that takes long: mail would wait for it else. Nothing is removed
+// from disk. Store.disk is held.
+func (r *settler) relieve() {
+	if r.s.fresh.Load() <= r.s.cfg.FreshBytes {
+		return
+	}
+	r.doFresh(map[*account]error{})
+	r.announce()
+}
+
+// doFresh settles what is due, or must go for want of memory, and notes what
+// failed.
+func (r *settler) doFresh(failed map[*account]error) {
 	var again []job
 	for len(failed) < maxFailures && !r.s.readOnly.Load() {
 		j, ok := r.nextFresh()
@@ -201,11 +223,6 @@ func (r *settler) round() error {
 		}
 	}
 	r.putBack(again)
-	if r.s.readOnly.Load() {
-		return storage.ErrReadOnly
-	}
-	r.s.judgeRound(failed)
-	return joined(failed)
 }
 
 // joined makes one error of what failed, of some of it at least.

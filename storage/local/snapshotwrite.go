@@ -13,8 +13,13 @@ func (cp *checkpoint) box(a *account, bs *boxState) error {
 	if a.now.Load().of(bs.id) == nil {
 		return nil // gone by a later record, and its directory perhaps too
 	}
-	if err := cp.s.makeDir(a, bs.view.Name); err != nil {
-		return err
+	// Most accounts are new and get no mail for a while: their INBOX has no
+	// directories, and no UIDs that another program could give twice.
+	untouched := bs.view.Name == storage.InboxName && bs.view.UIDNext == 1
+	if !untouched {
+		if err := cp.s.makeDir(a, bs.view.Name); err != nil {
+			return err
+		}
 	}
 	for i := range bs.items {
 		j := job{kind: jobSettle, a: a, box: bs.view.Name, msg: bs.view.Messages[i], it: bs.items[i]}
@@ -27,12 +32,17 @@ func (cp *checkpoint) box(a *account, bs *boxState) error {
 	}
 	dir := cp.s.dir(a, bs.view.Name)
 	sn := snapshotOf(bs, cp.seq)
-	sn.changed = cp.s.dirTimes(dir)
+	if !a.partly.Load() { // else the next load has to look
+		sn.changed = cp.s.dirTimes(dir)
+	}
 	if err := cp.write(a, dir.Path()+"/"+snapshotName, func(w io.Writer) error {
 		_, err := w.Write(sn.encode())
 		return err
 	}); err != nil {
 		return err
+	}
+	if untouched {
+		return nil
 	}
 	list := uidListOf(bs)
 	return cp.write(a, dir.Path()+"/"+maildir.UIDListName, list.Write)

@@ -216,9 +216,7 @@ func TestNamesSayHowMuchCounts(t *testing.T) {
 	dir := cfg.Dir + "/mail/relay.test/alice@relay.test"
 	for i, age := range []int{0, 10, 5} {
 		name := fmt.Sprintf("%s/new/%d.M%dP1.other,S=1048576", dir, now.Add(-time.Duration(age)*days).Unix(), i)
-		if err := os.WriteFile(name, make([]byte, 120), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		put(t, string(make([]byte, 120)), name)
 	}
 	s = openQuiet(t, cfg)
 	defer s.Close()
@@ -240,9 +238,7 @@ func TestClaimedQuotaRefusesMail(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := fmt.Sprintf("%s/mail/relay.test/alice@relay.test/cur/%d.M1P1.other,S=1048576:2,S", cfg.Dir, now.Unix())
-	if err := os.WriteFile(name, make([]byte, 120), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	put(t, string(make([]byte, 120)), name)
 	s = openQuiet(t, cfg)
 	defer s.Close()
 	u, err := s.Usage(ctx, acct("alice"))
