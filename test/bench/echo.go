@@ -27,19 +27,10 @@ type hello func() *tls.Config
 // serveEcho is the least a TLS server can be in Go: a goroutine per
 // connection that reads and writes back. It is the yardstick for memory.
 func serveEcho() error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	cfg, err := echoTLS()
 	if err != nil {
-		return fmt.Errorf("key: %w", err)
+		return err
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{domain},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return fmt.Errorf("certificate: %w", err)
-	}
-	cfg := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 	l, err := tls.Listen("tcp", os.Getenv(echoAddr), cfg)
 	if err != nil {
 		return err
@@ -51,6 +42,23 @@ func serveEcho() error {
 		}
 		go echo(c)
 	}
+}
+
+// echoTLS makes a certificate like that of a relay.
+func echoTLS() (*tls.Config, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("key: %w", err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{domain},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, nil
 }
 
 func echo(c net.Conn) {

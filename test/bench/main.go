@@ -42,6 +42,11 @@
 // systems in image files, ext4 with and without a journal: the difference is
 // large, and hardly any operator has the latter.
 //
+//	relay      frames between pairs of iroh clients, of both generations, with so
+//	           many on their way; a frame of 1 kB from one to another beside a bare
+//	           websocket echo; growth of the server's PSS per client that only
+//	           answers pings
+//
 // The table goes to standard output, all figures as JSON to -out.
 package main
 
@@ -96,6 +101,9 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	if len(args) == 1 && args[0] == echoCommand {
 		return serveEcho()
+	}
+	if len(args) == 1 && args[0] == websocketEchoCommand {
+		return serveWebsocketEcho()
 	}
 	o, err := parse(args)
 	if err != nil {
@@ -161,6 +169,7 @@ var scenarios = []scenario{
 	{"bell", bell},
 	{"push", pushing},
 	{"idle", idle},
+	{"relay", relayed},
 }
 
 func parse(args []string) (options, error) {
