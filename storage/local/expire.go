@@ -156,6 +156,9 @@ func (e *expiry) run(ctx context.Context) error {
 
 // mustStop tells whether an error ends the run.
 func (e *expiry) mustStop(ctx context.Context, err error) bool {
+	if errors.Is(err, errTrouble) {
+		return ctx.Err() != nil // the trouble of that account
+	}
 	return ctx.Err() != nil || e.broken || errors.Is(err, storage.ErrClosed) || errors.Is(err, storage.ErrReadOnly) || errors.Is(err, storage.ErrFull)
 }
 

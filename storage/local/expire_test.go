@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -601,5 +602,43 @@ func TestExpiryOfManyStaysFlat(t *testing.T) {
 	files, err := filepath.Glob(cfg.Dir + "/mail/relay.test/alice@relay.test/new/*")
 	if err != nil || len(files) != 0 {
 		t.Errorf("%d files, %v", len(files), err)
+	}
+}
+
+// An account that cannot be judged, or whose files cannot be written, keeps
+// what it has and holds up nobody else.
+func TestOneBadAccountHoldsUpNoExpiry(t *testing.T) {
+	cfg, now := aging(t, 0)
+	s := openQuiet(t, cfg)
+	must(t, s, login("alice"), login("bob"), login("carol"))
+	for _, local := range []string{"alice", "bob", "carol"} {
+		must(t, s, ops("deliver", storage.Deliver{To: at(local), Content: mail("x", 100)}))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	newer := sealed([]byte("barid-mailbox 99\nfrom the future"))
+	if err := os.WriteFile(cfg.Dir+"/mail/relay.test/alice@relay.test/"+snapshotName, newer, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = openQuiet(t, cfg)
+	defer s.Close()
+	a, err := s.acquire(at("bob"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.release(a)
+	s.disk.Lock()
+	troubled := s.inTrouble(a, syscall.EIO, false)
+	s.disk.Unlock()
+	*now = now.Add(21 * days)
+	total, each := expireOnce(t, s, usual)
+	want := []storage.Expired{{Account: at("alice"), Failed: 1}, {Account: at("carol"), Messages: 1, Octets: 100}}
+	if !troubled || total.Failed != 1 || total.Messages != 1 || !slices.Equal(each, want) {
+		t.Errorf("%+v %+v", total, each)
+	}
+	s.outOfTrouble(a)
+	if total, _ := expireOnce(t, s, usual); total.Failed != 1 || total.Messages != 1 {
+		t.Errorf("when it is over: %+v", total)
 	}
 }
