@@ -132,7 +132,8 @@ C: d STATUS INBOX (MESSAGES)
 S: * STATUS INBOX (MESSAGES 0)
 S* d OK .*
 `)
-	l.sv.cfg.MaxMessageSize = 1 << 20
+	l = newLab(t, func(c *Config) { c.MaxMessageSize = 1 << 20 })
+	l.born(t, "alice@relay.test")
 	p = transcript.New(t, l.dial(t))
 	p.Play(t, login+"C\\ b APPEND INBOX"+strings.Repeat(` {1+}\r\nx`, maxAppended)+` {1}\r\n`+"\nS~ b BAD .*\n")
 }
