@@ -64,6 +64,17 @@ func (k Key) Record() Record {
 	}
 }
 
+// Line gives the record as a line of a zone file, its text in strings of at
+// most 255 octets (RFC 1035 section 3.3.14).
+func (r Record) Line(domain string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s.%s. 3600 IN TXT", r.Name, domain)
+	for text := range slices.Chunk([]byte(r.Text), 255) {
+		fmt.Fprintf(&b, " %q", text)
+	}
+	return b.String()
+}
+
 // keyFile is the name of a file of OpenKeys: the selector, which has the day
 // on which the key was made.
 var keyFile = regexp.MustCompile(`^(rsa|ed)[0-9]{8}[a-z0-9-]{0,20}\.pem$`)

@@ -114,6 +114,10 @@ func TestAKeyIsAdopted(t *testing.T) {
 	if r := k.Record(); r.Name != "opendkim._domainkey" || !strings.HasPrefix(r.Text, "v=DKIM1;k=rsa;p=MII") || !strings.HasSuffix(r.Text, ";s=email;t=s") {
 		t.Errorf("%+v", r)
 	}
+	line := k.Record().Line("author.test")
+	if !strings.HasPrefix(line, `opendkim._domainkey.author.test. 3600 IN TXT "v=DKIM1;k=rsa;p=MII`) || strings.Count(line, `" "`) != 1 {
+		t.Errorf("%s", line)
+	}
 	if _, err := ReadKey("testdata/rfc8463.eml", "x"); err == nil {
 		t.Error("a mail is a key")
 	}
