@@ -11,6 +11,7 @@ import (
 // is logged in and one message is in her INBOX.
 var proofs = map[string]string{
 	"IMAP4rev1":  "C: z NOOP\nS: z OK Noop completed\n",
+	rev2Word:     "C: z ENABLE IMAP4rev2\nS: * ENABLED IMAP4rev2\nS: z OK Enable completed\nC: y SELECT INBOX\nS* y OK .*\nC: x SEARCH ALL\nS: * ESEARCH (TAG \"x\") ALL 1\nS: x OK Search completed\n",
 	"LITERAL+":   "C: z STATUS {5+}\nC: INBOX (MESSAGES)\nS: * STATUS INBOX (MESSAGES 1)\nS: z OK Status completed\n",
 	"ID":         "C: z ID (\"name\" \"x\" \"version\" NIL)\nS: * ID (\"name\" \"barid\")\nS: z OK ID completed\n",
 	"IDLE":       "C: z IDLE\nS: + idling\nC: DONE\nS: z OK Idle completed\n",

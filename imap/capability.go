@@ -22,6 +22,8 @@ type capability struct {
 	when phase
 }
 
+const rev2Word = "IMAP4rev2"
+
 const compressWord = "COMPRESS=DEFLATE"
 
 // capabilities has every word that may be advertised, and a test for each.
@@ -29,6 +31,7 @@ func capabilities() []capability {
 	const always = beforeLogin | beforeTLS | afterLogin
 	return []capability{
 		{"IMAP4rev1", always},
+		{rev2Word, afterLogin}, // when it is enabled
 		{"SASL-IR", beforeLogin},
 		{"ID", always},
 		{"IDLE", always},

@@ -32,7 +32,7 @@ func (s *session) list(c *wire.Command) (string, error) {
 func (s *session) lsub(c *wire.Command) (string, error) {
 	l := wire.List{Subscribed: true}
 	c.SP()
-	l.Reference = c.Mailbox()
+	l.Reference = c.AString()
 	c.SP()
 	l.Patterns = []string{c.ListMailbox()}
 	if err := c.End(); err != nil {
@@ -50,7 +50,7 @@ func (s *session) listLines(word string, l wire.List) error {
 	if err != nil {
 		return fault(err)
 	}
-	names, ok := namesFor(boxes, l)
+	names, ok := namesFor(boxes, l, s.spelled)
 	if !ok {
 		return refusal("[LIMIT] This asks for too much at once")
 	}
@@ -60,7 +60,7 @@ func (s *session) listLines(word string, l wire.List) error {
 		if !told {
 			continue
 		}
-		s.listLine(word, attrs, n.Name, extra)
+		s.listLine(word, attrs, s.spelled(n.Name), extra)
 		if len(l.Status) > 0 && n.exists() {
 			if err := s.statusLine(n.Name, l.Status); err != nil {
 				return err
@@ -84,9 +84,29 @@ type listed struct {
 
 func (n *listed) exists() bool { return n.ID != storage.MailboxID{} }
 
-// namesFor gives all names there are, and what l asks of each. It is false
-// when to find out would cost too much.
-func namesFor(boxes []storage.MailboxInfo, l wire.List) ([]listed, bool) {
+// spelled gives a name as the client knows it.
+func (s *session) spelled(name string) string {
+	if s.rev2 {
+		if plain, ok := wire.FromUTF7(name); ok {
+			return plain
+		}
+	}
+	return name
+}
+
+// writeName writes the name of a mailbox.
+func (s *session) writeName(name string) {
+	if s.rev2 {
+		s.writer().UTF8(s.spelled(name))
+		return
+	}
+	s.writer().AString(name)
+}
+
+// namesFor gives all names there are, and what l asks of each, in the spelling
+// that the client has for them. It is false when to find out would cost too
+// much.
+func namesFor(boxes []storage.MailboxInfo, l wire.List, spelled func(string) string) ([]listed, bool) {
 	at := make(map[string]*listed, 2*len(boxes))
 	names := make([]string, 0, 2*len(boxes))
 	for _, b := range boxes {
@@ -106,11 +126,12 @@ func namesFor(boxes []storage.MailboxInfo, l wire.List) ([]listed, bool) {
 	}
 	left := matchCost
 	for _, n := range at {
+		name := spelled(n.Name)
 		for _, p := range l.Patterns {
-			if left -= len(n.Name) * min(len(l.Reference)+len(p), 2*len(n.Name)+1); left < 0 {
+			if left -= len(name) * min(len(l.Reference)+len(p), 2*len(name)+1); left < 0 {
 				return nil, false
 			}
-			if matches(l.Reference+p, n.Name) {
+			if matches(l.Reference+p, name) {
 				n.matches = true
 				break
 			}
@@ -216,7 +237,11 @@ func (s *session) listLine(word string, attrs []imap.MailboxAttr, name, extra st
 		out.Raw(string(a))
 	}
 	out.Raw(`) "` + delimiter + `" `)
-	out.AString(name)
+	if s.rev2 {
+		out.UTF8(name)
+	} else {
+		out.AString(name)
+	}
 	out.Raw(extra)
 	out.EOL()
 }

@@ -120,7 +120,13 @@ func (s *session) selectAs(c *wire.Command, readOnly bool) (string, error) {
 	out.Flags(permanent)
 	out.Raw("] Flags permitted\r\n* ")
 	out.Number(uint64(len(v.Messages)))
-	out.Raw(" EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY ")
+	out.Raw(" EXISTS\r\n")
+	if s.rev2 {
+		s.listLine("LIST", nil, s.spelled(v.Name), "")
+	} else {
+		out.Raw("* 0 RECENT\r\n")
+	}
+	out.Raw("* OK [UIDVALIDITY ")
 	out.Number(uint64(v.UIDValidity))
 	out.Raw("] UIDs valid\r\n* OK [UIDNEXT ")
 	out.Number(uint64(v.UIDNext))

@@ -168,6 +168,9 @@ func (s *session) enable(c *wire.Command) (string, error) {
 	}
 	enabled := "* ENABLED"
 	for _, w := range words {
+		if strings.EqualFold(w, rev2Word) {
+			w = rev2Word
+		}
 		if s.enableFeature(w) && !strings.Contains(enabled+" ", " "+w+" ") {
 			enabled += " " + w
 		}

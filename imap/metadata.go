@@ -97,7 +97,7 @@ func (s *session) metadataLine(mailbox string, names []string, maxSize uint64) (
 			out.Raw(" ")
 		} else {
 			out.Raw("* METADATA ")
-			out.AString(mailbox)
+			s.writeName(mailbox)
 			out.Raw(" (")
 			open = true
 		}

@@ -68,6 +68,8 @@ func (s *session) enableFeature(word string) bool {
 	case "QRESYNC":
 		s.qresync = true
 		s.useModSeqs()
+	case rev2Word:
+		s.rev2 = true
 	default:
 		return false
 	}

@@ -13,7 +13,7 @@ func (s *session) getQuotaRoot(c *wire.Command) (string, error) {
 	}
 	out := s.writer()
 	out.Raw("* QUOTAROOT ")
-	out.AString(name)
+	s.writeName(name)
 	out.Raw(" ")
 	out.String(quotaRoot)
 	out.EOL()

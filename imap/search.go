@@ -29,6 +29,9 @@ func (s *session) searchBy(c *wire.Command, byUID bool) (string, error) {
 	if err := c.End(); err != nil {
 		return noReply, err
 	}
+	if s.rev2 && search.Return == nil {
+		search.Return = &wire.SearchReturn{All: true} // RFC 9051 section 6.4.4
+	}
 	found, err := s.searchFor(search)
 	if err != nil {
 		if search.Return != nil && search.Return.Save {

@@ -91,6 +91,7 @@ type session struct {
 	deltaID  bool        // said ID "Delta Chat"
 	modSeqs  bool        // is told of mod-sequences (RFC 7162)
 	qresync  bool        // is told of expunged messages by UID
+	rev2     bool        // speaks as RFC 9051 does
 	refusals uint8       // logins refused so far
 	bad      uint8       // commands that were none
 	tag      string      // of the IDLE or the refused login under way
@@ -266,7 +267,7 @@ func (s *session) limits() wire.Limits {
 		return limitsBefore
 	}
 	limits := limitsAfter
-	limits.Skip = s.sv.cfg.MaxMessageSize
+	limits.Skip, limits.UTF8 = s.sv.cfg.MaxMessageSize, s.rev2
 	return limits
 }
 

@@ -108,7 +108,7 @@ func (s *session) viewOf(name string) (*storage.View, error) {
 func (s *session) writeStatus(name string, items []string, v *storage.View) {
 	out := s.writer()
 	out.Raw("* STATUS ")
-	out.AString(name)
+	s.writeName(name)
 	out.Raw(" (")
 	for i, item := range items {
 		if i > 0 {

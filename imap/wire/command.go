@@ -16,6 +16,8 @@ type Limits struct {
 	// Skip is how many octets of literals that come without asking are read and
 	// dropped when their command is refused.
 	Skip int64
+	// UTF8: the client says the names of mailboxes in UTF-8 (RFC 9051).
+	UTF8 bool
 }
 
 // MaxNesting is the depth of parentheses and search keys in one command.
@@ -456,9 +458,18 @@ func (c *Command) Number64() uint64 {
 }
 
 // Mailbox takes a mailbox name; every spelling of INBOX becomes "INBOX".
-// Other names are modified UTF-7 (RFC 3501 section 5.1.3) and stay so.
+// Other names are modified UTF-7 (RFC 3501 section 5.1.3) and stay so, or
+// become it.
 func (c *Command) Mailbox() string {
-	return inbox(c.AString())
+	name := inbox(c.AString())
+	if c.limits.UTF8 {
+		coded, ok := ToUTF7(name)
+		if !ok {
+			c.fail("A mailbox name that is no UTF-8")
+		}
+		return coded
+	}
+	return name
 }
 
 func inbox(name string) string {

@@ -10,7 +10,7 @@ const (
 
 // List is the arguments of LIST (RFC 9051 section 6.3.9).
 type List struct {
-	Reference string
+	Reference string   // as the client spells it, as are the patterns
 	Patterns  []string // at least one
 	// Extended tells that the command has a part that RFC 3501 does not know.
 	Extended bool
@@ -34,7 +34,7 @@ func (c *Command) ListCommand() List {
 		}
 		c.SP()
 	}
-	l.Reference = c.Mailbox()
+	l.Reference = inbox(c.AString())
 	c.SP()
 	pattern := func() {
 		if l.Patterns = append(l.Patterns, c.ListMailbox()); len(l.Patterns) > maxPatterns {

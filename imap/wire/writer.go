@@ -3,7 +3,9 @@ package wire
 import (
 	"io"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // writeSize is what one write carries at most: the plain octets of one TLS
@@ -98,6 +100,22 @@ func (w *Writer) AString(s string) {
 		return
 	}
 	w.String(s)
+}
+
+// UTF8 is AString for text that may hold any UTF-8 between quotes, for clients
+// of RFC 9051.
+func (w *Writer) UTF8(s string) {
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == '"' || r == '\\' }) {
+		w.LiteralString(s)
+		return
+	}
+	if isAString(s) {
+		w.Raw(s)
+		return
+	}
+	w.Raw(`"`)
+	w.Raw(s)
+	w.Raw(`"`)
 }
 
 // NString writes a String, or NIL when ok is false.
