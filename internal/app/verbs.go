@@ -8,4 +8,5 @@ func (a *App) answerVerbs() {
 	a.handleExpire()
 	a.handleInvites()
 	a.handlePush()
+	a.handleDKIM()
 }
