@@ -1,0 +1,251 @@
+package queue
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"barid/smtp"
+	"barid/storage"
+)
+
+// state of an entry.
+type state uint8
+
+const (
+	waiting state = iota // for its own time, in timers
+	queued               // for its turn, in its sender's line
+	flying               // under way
+	held                 // by the operator
+)
+
+// entry is one message for one destination: 100,000 of them are some 10 MB.
+type entry struct {
+	id     storage.QueueID
+	dest   *destination
+	sender smtp.Address
+	queued storage.Time
+	last   *smtp.Reply // of the last failure
+	timer  *timer      // while waiting
+	size   int32
+	tries  uint16
+	state  state
+	marks  storage.QueueMarks
+	doomed bool // to be discarded, or given up, when it has landed
+}
+
+// line is the mail of one sender to one destination, oldest first.
+type line struct {
+	sender  smtp.Address
+	entries []*entry
+	deficit int64
+}
+
+// destination is a domain and how it fares.
+type destination struct {
+	name    string
+	senders []*line // those with mail, in the order of their turns
+	turn    int
+
+	window   float64
+	failures int    // to connect, since the last success
+	breaker  *timer // until when nothing is tried
+	probing  bool   // the breaker is half open: one attempt tells
+
+	inFlight, waiting, held int
+	readyAt                 int // in the ring, -1 when not there
+
+	// For the operator.
+	okSince, badSince time.Time
+	lastError         string
+	lastHost, channel string
+	took              time.Duration // of a delivery, averaged
+	sent, refused     int64
+	used              time.Time
+}
+
+// destination gives the one of that name, made when it is new. A new one has
+// no entries and is counted as idle.
+func (q *Queue) destination(name string) *destination {
+	d := q.dests[name]
+	if d == nil {
+		q.forgetIdle()
+		d = &destination{name: name, window: firstWindow, readyAt: -1, used: q.cfg.Now()}
+		q.dests[name] = d
+		q.idle++
+	}
+	return d
+}
+
+// forgetIdle makes room among destinations without mail.
+func (q *Queue) forgetIdle() {
+	if q.idle < keptIdle {
+		return
+	}
+	var oldest *destination
+	seen := 0
+	for _, d := range q.dests {
+		if !d.empty() {
+			continue
+		}
+		if oldest == nil || d.used.Before(oldest.used) {
+			oldest = d
+		}
+		if seen++; seen == 8 {
+			break
+		}
+	}
+	if oldest != nil {
+		if oldest.breaker != nil {
+			q.timers.stop(oldest.breaker)
+		}
+		delete(q.dests, oldest.name)
+		q.idle--
+	}
+}
+
+func (d *destination) empty() bool {
+	return len(d.senders) == 0 && d.waiting == 0 && d.held == 0 && d.inFlight == 0
+}
+
+// enqueue puts an entry into its sender's line, at its head when it has had
+// its turn already.
+func (q *Queue) enqueue(x *entry, first bool) {
+	d := x.dest
+	x.state = queued
+	var l *line
+	for _, have := range d.senders {
+		if have.sender == x.sender {
+			l = have
+			break
+		}
+	}
+	if l == nil {
+		l = &line{sender: x.sender}
+		d.senders = append(d.senders, l)
+	}
+	if first {
+		l.entries = append([]*entry{x}, l.entries...)
+	} else {
+		l.entries = append(l.entries, x)
+	}
+	q.place(d)
+}
+
+// pop takes the entry whose turn it is: senders in turn, by deficit round
+// robin (M. Shreedhar, G. Varghese, 1995).
+func (d *destination) pop() *entry {
+	for {
+		d.turn %= len(d.senders)
+		l := d.senders[d.turn]
+		x := l.entries[0]
+		if l.deficit < int64(x.size) {
+			l.deficit += quantum
+			d.turn++
+			continue
+		}
+		l.deficit -= int64(x.size)
+		l.entries[0] = nil
+		if l.entries = l.entries[1:]; len(l.entries) == 0 {
+			d.senders = append(d.senders[:d.turn:d.turn], d.senders[d.turn+1:]...)
+		}
+		return x
+	}
+}
+
+// take takes an entry out of its line.
+func (d *destination) take(x *entry) {
+	for i, l := range d.senders {
+		if l.sender != x.sender {
+			continue
+		}
+		for k, have := range l.entries {
+			if have == x {
+				l.entries = append(l.entries[:k:k], l.entries[k+1:]...)
+				if len(l.entries) == 0 {
+					d.senders = append(d.senders[:i:i], d.senders[i+1:]...)
+				}
+				return
+			}
+		}
+	}
+}
+
+// may tells whether the destination can have one more attempt.
+func (d *destination) may() bool {
+	switch {
+	case len(d.senders) == 0 || d.breaker != nil:
+		return false
+	case d.probing:
+		return d.inFlight == 0
+	}
+	return d.inFlight < int(d.window)
+}
+
+// place puts a destination into the ring of those that may send, or takes it
+// out.
+func (q *Queue) place(d *destination) {
+	switch may := d.may(); {
+	case may && d.readyAt < 0:
+		q.ready.add(d)
+	case !may && d.readyAt >= 0:
+		q.ready.remove(d)
+	}
+}
+
+// succeeded opens the window.
+func (q *Queue) succeeded(d *destination) {
+	if d.probing {
+		d.probing, d.window = false, firstWindow
+	} else {
+		d.window = min(d.window+1/d.window, maxWindow)
+	}
+	d.failures = 0
+	if d.okSince.IsZero() {
+		d.okSince = q.cfg.Now()
+	}
+	d.badSince, d.lastError = time.Time{}, ""
+}
+
+// broke narrows the window, and opens the breaker when nothing is left.
+func (q *Queue) broke(d *destination, why string) {
+	d.okSince, d.lastError = time.Time{}, why
+	if d.badSince.IsZero() {
+		d.badSince = q.cfg.Now()
+	}
+	if d.breaker != nil {
+		return // another attempt has said so
+	}
+	if d.window--; d.window >= 1 && !d.probing {
+		return
+	}
+	d.failures++
+	d.probing, d.window = true, 1
+	d.breaker = q.timers.add(q.cfg.Now().Add(q.pause(d.failures)), func() {
+		d.breaker = nil
+		q.place(d)
+	})
+	q.place(d)
+}
+
+// pause is how long to wait after so many failures in a row: doubling, with a
+// jitter of a quarter.
+func (q *Queue) pause(failures int) time.Duration {
+	p := q.cfg.FirstRetry
+	for n := 1; n < failures && p < q.cfg.MaxRetry; n++ {
+		p *= 2
+	}
+	p = min(p, q.cfg.MaxRetry)
+	return p*3/4 + rand.N(p/2)
+}
+
+// later lets an entry wait by itself.
+func (q *Queue) later(x *entry, pause time.Duration) {
+	d := x.dest
+	x.state = waiting
+	d.waiting++
+	x.timer = q.timers.add(q.cfg.Now().Add(pause), func() {
+		x.timer = nil
+		d.waiting--
+		q.enqueue(x, false)
+	})
+}
