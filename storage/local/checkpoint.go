@@ -145,6 +145,9 @@ func (cp *checkpoint) run() error {
 			failed[a] = err
 		}
 	}
+	if err := cp.younger(failed); err != nil {
+		return err
+	}
 	if err := cp.sort(failed); err != nil {
 		return err
 	}
@@ -163,6 +166,61 @@ func (cp *checkpoint) run() error {
 	}
 	s.trimmed.Store(cp.seq)
 	return cp.finish()
+}
+
+// younger settles the copies that later records made of messages which go from
+// the journal now. Such a message may have no file: it was expunged after what
+// is captured here.
+func (cp *checkpoint) younger(failed map[*account]error) error {
+	s := cp.s
+	for range 100 { // copies of copies may come meanwhile, until none has another source
+		waiting := s.waitFor(cp.seq, failed)
+		if len(waiting) == 0 {
+			return nil
+		}
+		shown := map[*account]bool{}
+		for _, j := range waiting {
+			if shown[j.a] {
+				continue
+			}
+			shown[j.a] = true
+			if err := s.publishAll(j.a); err != nil {
+				return err
+			}
+		}
+		for a, err := range s.settler.doUrgent() { // what is gone lets its content go
+			failed[a] = err
+		}
+		for i := range waiting {
+			if j := &waiting[i]; failed[j.a] == nil {
+				if err := s.settle(j); err != nil {
+					failed[j.a] = err
+				}
+			}
+		}
+	}
+	return errors.New("messages are copied faster than they get their files")
+}
+
+// waitFor gives the items that have no file, and whose content a record up to
+// seq brought. Accounts that failed, or are closed, keep their records.
+func (s *Store) waitFor(seq uint64, failed map[*account]error) (list []job) {
+	s.bodies.Lock()
+	defer s.bodies.Unlock()
+	for c := range s.held {
+		if c.first > seq {
+			continue
+		}
+		for _, j := range c.waiting {
+			if failed[j.a] != nil || j.it.content.Load() != c || j.it.loc.Load()&(locSettled|locDead) != 0 {
+				continue
+			}
+			if t := j.a.trouble.Load(); t == nil || !t.closed {
+				list = append(list, j)
+			}
+		}
+	}
+	return list
 }
 
 // sort tells accounts in trouble from a disk that is.

@@ -87,8 +87,9 @@ type content struct {
 	ours   bool   // staged by the store itself, not by a Draft
 	users  int    // items that are neither settled nor dead
 	home   *home  // an item that has a file of this content
+	first  uint64 // the record that brought it here
 	last   uint64 // the last record that names the staging file
-	// waiting are the items that have no other source than home.
+	// waiting are the items that hold it, and such as have their file by now.
 	waiting []job
 }
 
@@ -278,14 +279,16 @@ func (s *Store) hold(a *account, add *addition, seq uint64) {
 	}
 	if c.users == 0 {
 		s.fresh.Add(int64(len(c.mem)))
+		s.held[c] = true
+	}
+	if c.first == 0 {
+		c.first = seq
 	}
 	c.users++
 	if c.staged != "" {
 		c.last = max(c.last, seq)
 	}
-	if c.mem == nil && c.staged == "" {
-		c.waiting = append(c.waiting, job{kind: jobSettle, a: a, box: add.box, msg: add.msg, it: add.it})
-	}
+	c.waiting = append(c.waiting, job{kind: jobSettle, a: a, box: add.box, msg: add.msg, it: add.it})
 	add.it.content.Store(c)
 }
 
@@ -316,6 +319,7 @@ func (s *Store) letGo(it *item) {
 		return
 	}
 	s.fresh.Add(-int64(len(c.mem)))
+	delete(s.held, c)
 	c.mem, c.waiting = nil, nil
 	if c.home != nil && c.home.it.content.Load() == c {
 		c.home.it.content.Store(nil)

@@ -246,6 +246,10 @@ func (s *Store) replayChange(b *builder, c *change, seq uint64, n uint32, conten
 		if err := errors.Join(s.replayBare(b, c.box), s.replayBare(b, c.to)); err != nil {
 			return err
 		}
+		b.replayGone(c.box)
+		if c.kind == changeCopy {
+			b.replayGone(c.to)
+		}
 		if c.kind == changeCopy {
 			if !b.has(c.to, seq) {
 				s.replayCopy(b, c, n)
@@ -282,6 +286,7 @@ func (s *Store) replayLife(b *builder, c *change, seq uint64, n uint32) error {
 		clear(r.listed)
 	case changeDropBox:
 		delete(r.listed, c.box)
+		delete(r.rebuilt, c.box)
 		if b.st.find(c.box) == nil {
 			b.jobs = append(b.jobs, job{kind: jobDropBox, box: c.box})
 			b.died = true
@@ -331,18 +336,25 @@ func (s *Store) replayBare(b *builder, name string) error {
 	return nil
 }
 
+// replayGone makes a mailbox of which nothing is left on disk: a later record
+// drops it, and an earlier run removed its directory already. What was put
+// there may have been copied on, and has no file anywhere. Where no record
+// drops it, somebody else removed the directory, and mail that is in the
+// journal still is all it has.
+func (b *builder) replayGone(name string) {
+	if !b.st.alive || b.st.find(name) != nil {
+		return
+	}
+	b.makeBox(name, 0, storage.MailboxID{})
+	b.a.replay.rebuilt[name] = true
+}
+
 // replayCopy applies a copy. Where the source is gone, an earlier run gave
 // the copy its file before it let the source go.
 func (s *Store) replayCopy(b *builder, c *change, n uint32) {
-	if b.st.find(c.to) == nil {
-		return
+	if b.st.find(c.to) != nil {
+		b.apply(c, n, nil)
 	}
-	if b.st.find(c.box) == nil {
-		// Cannot be: the source goes with a later record. Be useful even so.
-		from := b.makeBox(c.box, 0, storage.MailboxID{})
-		defer func() { b.st.boxes = slices.DeleteFunc(b.st.boxes, func(x *boxState) bool { return x.id == from.id }) }()
-	}
-	b.apply(c, n, nil)
 }
 
 // claim finds the files that an earlier run made of what a record added.

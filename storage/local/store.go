@@ -64,9 +64,10 @@ type Store struct {
 	dirty    map[*account]bool     // each holds a reference
 	troubled map[*account]*trouble // likewise
 
-	bodies   sync.Mutex // guards what content.go says, and the fields below
-	unneeded []*content // staged, with no user left; the journal may name them yet
-	wasted   int64      // octets of unneeded
+	bodies   sync.Mutex        // guards what content.go says, and the fields below
+	unneeded []*content        // staged, with no user left; the journal may name them yet
+	wasted   int64             // octets of unneeded
+	held     map[*content]bool // with users
 
 	disk        sync.Mutex     // held by who changes files of mailboxes: the settler, a checkpoint; guards the fields below
 	table       lineFile       // of accounts, see table.go
@@ -104,6 +105,7 @@ func Open(cfg Config) (*Store, error) {
 		troubled:        map[*account]*trouble{},
 		dirty:           map[*account]bool{},
 		sources:         map[*item]bool{},
+		held:            map[*content]bool{},
 		created:         cfg.Metrics.Counter("created_accounts", "Accounts created."),
 		trimmedMessages: cfg.Metrics.Counter("storage_trimmed_messages", "Messages that left because their mailbox got full."),
 		quotaRefused:    cfg.Metrics.Counter("storage_quota_refusals", "Messages that a full mailbox did not take, by whatever way they came."),
