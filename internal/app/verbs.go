@@ -6,6 +6,7 @@ func (a *App) answerVerbs() {
 	a.handleAccounts()
 	a.handleRegistration()
 	a.handleExpire()
+	a.handleStore()
 	a.handleInvites()
 	a.handlePush()
 	a.handleDKIM()
