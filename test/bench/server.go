@@ -74,6 +74,9 @@ min_available_memory = 0
 min_free_disk_space = 0
 min_free_inodes = 0
 
+[tls]
+mode = "self-signed"
+
 [push]
 enabled = false
 
@@ -88,6 +91,19 @@ level = "warn"
 
 // data is where the relay keeps its state.
 func (s site) data() string { return filepath.Join(s.dir, "data") }
+
+// settleAfter sets how long content waits for its file, from the next start on.
+func (s site) settleAfter(d time.Duration) error {
+	text, err := os.ReadFile(s.config)
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	before, _, _ := strings.Cut(string(text), "\n[storage]\n")
+	if err := os.WriteFile(s.config, []byte(before+"\n[storage]\nsettle_after = \""+d.String()+"\"\n"), 0o600); err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	return nil
+}
 
 // freeAddr gives a loopback address that nobody listens on.
 func freeAddr() (string, error) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"sync"
@@ -16,17 +18,29 @@ import (
 )
 
 // The soak kills the relay again and again while mail is sent, read and
-// removed, and holds it to its word:
+// removed, accounts are born, and mailboxes are changed in every way, and
+// holds it to its word:
 //
 //   - what was acknowledged is there, once;
 //   - a UID means one message for ever, and is not given out again when that
 //     message is gone;
 //   - UIDVALIDITY stays;
-//   - what was removed stays removed.
+//   - what was removed stays removed;
+//   - a command that was cut off was done or was not, and never in part;
+//   - an account that was born is there with its password.
 const (
 	soakSenders   = 8
 	soakMailboxes = 4
+	soakOwners    = 3
+	soakKills     = 4 // of the small form
 )
+
+// soak is everybody who uses the relay.
+type soak struct {
+	boxes  []*ledger
+	owners []*owner
+	births births
+}
 
 // ledger is what the clients of one mailbox know.
 type ledger struct {
@@ -39,52 +53,121 @@ type ledger struct {
 	highest  uint32 // UID ever seen
 }
 
-// TestSoakKillsLoseNothing runs when BARID_SOAK says how many kills.
+// TestSoakKillsLoseNothing kills BARID_SOAK times the program BARID_BINARY, in
+// lives of some seconds; without these, a few times in short lives.
 func TestSoakKillsLoseNothing(t *testing.T) {
-	kills, err := strconv.Atoi(os.Getenv("BARID_SOAK"))
+	kills, longest := soakKills, 700*time.Millisecond
 	program := os.Getenv("BARID_BINARY")
-	if err != nil || kills < 1 || program == "" {
-		t.Skip("takes minutes: `make soak` runs it, with BARID_SOAK kills of the program BARID_BINARY")
+	if n, err := strconv.Atoi(os.Getenv("BARID_SOAK")); err == nil && n > 0 {
+		kills, longest = n, 3*time.Second
 	}
-	site, err := newSite(t.TempDir())
+	if program == "" {
+		if testing.Short() {
+			t.Skip("builds the program and takes seconds")
+		}
+		program = buildProgram(t)
+	}
+	site, err := newSite(soakDir(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	boxes := make([]*ledger, soakMailboxes)
-	for i := range boxes {
-		boxes[i] = &ledger{
-			acked: map[string]bool{}, seen: map[uint32]string{}, uidOf: map[string]uint32{}, removed: map[uint32]bool{},
-		}
-	}
+	k := newSoak()
 	dice := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	began := time.Now()
 	for round := range kills {
-		life := time.Duration(500+dice.IntN(2500)) * time.Millisecond
-		if err := oneLife(t.Context(), site, program, round, life, boxes); err != nil {
+		// Now and then files are written at once, so that a kill meets that too.
+		if err := site.settleAfter(time.Duration(1+dice.IntN(2)*9) * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		life := 300*time.Millisecond + time.Duration(dice.Int64N(int64(longest)))
+		if err := k.oneLife(t.Context(), site, program, round, life); err != nil {
 			t.Fatalf("life %d: %v", round, err)
 		}
-		t.Logf("life %d: %v, then killed; acknowledged so far: %d", round, life, acknowledged(boxes))
 	}
 	s, err := site.start(t.Context(), program, -1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.kill()
-	for i, b := range boxes {
-		if err := b.look(t.Context(), s, i, false); err != nil {
-			t.Errorf("mailbox %d: %v", i, err)
-		}
-		for id := range b.acked {
-			if b.uidOf[id] == 0 {
-				t.Errorf("mailbox %d: acknowledged and lost: %s", i, id)
-			}
-		}
+	if err := k.lookAll(t.Context(), s); err != nil {
+		t.Error(err)
 	}
-	if n := acknowledged(boxes); n < kills*soakMailboxes {
-		t.Errorf("only %d messages in %d lives: nothing was shown", n, kills)
+	done := 0
+	for _, o := range k.owners {
+		done += o.done
+	}
+	t.Logf("%d kills in %v: %d messages acknowledged, %d commands of owners, %d accounts born, all kept",
+		kills, time.Since(began).Round(time.Second), acknowledged(k.boxes), done, k.births.born)
+	if n := acknowledged(k.boxes); n < kills*soakMailboxes || done < kills || k.births.born < kills {
+		t.Errorf("only %d messages, %d commands and %d births in %d lives: nothing was shown", n, done, k.births.born, kills)
 	}
 	if err := s.stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+// soakDir stays when something was broken: what lies there tells why.
+func soakDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "barid-soak-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the data directory is kept: %s", dir)
+			return
+		}
+		os.RemoveAll(dir)
+	})
+	return dir
+}
+
+// buildProgram makes the program that is killed.
+func buildProgram(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "barid")
+	out, err := exec.Command("go", "build", "-o", program, "barid/cmd/barid").CombinedOutput()
+	if err != nil {
+		t.Fatalf("build the relay: %v\n%s", err, out)
+	}
+	return program
+}
+
+func newSoak() *soak {
+	k := &soak{births: births{dice: rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))}}
+	for range soakMailboxes {
+		k.boxes = append(k.boxes, &ledger{
+			acked: map[string]bool{}, seen: map[uint32]string{}, uidOf: map[string]uint32{}, removed: map[uint32]bool{},
+		})
+	}
+	for i := range soakOwners {
+		k.owners = append(k.owners, newOwner(i))
+	}
+	return k
+}
+
+// lookAll is the last look, at a relay that nobody kills.
+func (k *soak) lookAll(ctx context.Context, s *server) error {
+	var errs []error
+	for i, b := range k.boxes {
+		if err := b.look(ctx, s, i, false); err != nil {
+			errs = append(errs, fmt.Errorf("mailbox %d: %w", i, err))
+		}
+		for id := range b.acked {
+			if b.uidOf[id] == 0 {
+				errs = append(errs, fmt.Errorf("mailbox %d: acknowledged and lost: %s", i, id))
+			}
+		}
+	}
+	for _, o := range k.owners {
+		c, err := dialIMAP(ctx, s.imap, o.account, coreHello())
+		if err != nil {
+			return err
+		}
+		errs = append(errs, o.check(c))
+		c.Close()
+	}
+	return errors.Join(errs...)
 }
 
 func acknowledged(boxes []*ledger) (n int) {
@@ -97,13 +180,13 @@ func acknowledged(boxes []*ledger) (n int) {
 }
 
 // oneLife starts the relay, lets everybody work for a while and kills it.
-func oneLife(ctx context.Context, site site, program string, round int, life time.Duration, boxes []*ledger) error {
+func (k *soak) oneLife(ctx context.Context, site site, program string, round int, life time.Duration) error {
 	s, err := site.start(ctx, program, -1)
 	if err != nil {
 		return err
 	}
 	defer s.kill()
-	for i := range boxes { // accounts exist before mail for them comes
+	for i := range k.boxes { // accounts exist before mail for them comes
 		c, err := dialIMAP(ctx, s.imap, person('r', i), coreHello())
 		if err != nil {
 			return err
@@ -111,7 +194,7 @@ func oneLife(ctx context.Context, site site, program string, round int, life tim
 		c.Close()
 	}
 	dead := make(chan struct{})
-	time.AfterFunc(life, func() { close(dead); s.kill() })
+	defer time.AfterFunc(life, func() { close(dead); s.kill() }).Stop()
 	isDead := func() bool {
 		select {
 		case <-dead:
@@ -120,20 +203,37 @@ func oneLife(ctx context.Context, site site, program string, round int, life tim
 			return false
 		}
 	}
-	return crowd(soakSenders+len(boxes), func(i int) error {
+	work := k.work(ctx, s, round)
+	err = crowd(len(work), func(i int) error {
 		for turn := 0; !isDead(); turn++ {
-			var err error
-			if i < soakSenders {
-				err = sendAll(ctx, s, fmt.Sprintf("soak-%d-%d-%d", round, i, turn), i, boxes)
-			} else {
-				err = boxes[i-soakSenders].look(ctx, s, i-soakSenders, true)
-			}
-			if err != nil && (!isDead() || errors.Is(err, errBroken)) {
+			if err := work[i](turn); err != nil && (!isDead() || errors.Is(err, errBroken)) {
 				return err
 			}
 		}
 		return nil
 	})
+	s.kill()
+	if err != nil {
+		return fmt.Errorf("%w\nthe relay said:\n%s", err, s.log)
+	}
+	return nil
+}
+
+// work gives what each client does, again and again until the relay dies. An
+// error is the kill's fault unless it is errBroken.
+func (k *soak) work(ctx context.Context, s *server, round int) (all []func(turn int) error) {
+	for i := range soakSenders {
+		all = append(all, func(turn int) error {
+			return sendAll(ctx, s, fmt.Sprintf("soak-%d-%d-%d", round, i, turn), i, k.boxes)
+		})
+	}
+	for i, b := range k.boxes {
+		all = append(all, func(int) error { return b.look(ctx, s, i, true) })
+	}
+	for _, o := range k.owners {
+		all = append(all, func(int) error { return o.live(ctx, s) })
+	}
+	return append(all, func(int) error { return k.births.live(ctx, s) })
 }
 
 // errBroken marks a broken promise: that is never the kill's fault.
