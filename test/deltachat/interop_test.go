@@ -26,7 +26,7 @@ func ordinaryPorts(cfg *config.Config) {
 // The domain is all that a person needs to know: the core finds the relay,
 // checks its certificate, makes accounts, and talks.
 func TestInteropDomainIsEnough(t *testing.T) {
-	inNamespace(t, []string{lab, "turn." + lab}, func(t *testing.T) {
+	harness.InNamespace(t, []string{lab, "turn." + lab}, func(t *testing.T, _ *harness.DNS) {
 		r := harness.New(t, harness.Options{Domain: lab, SelfSigned: true, Change: ordinaryPorts})
 		Exchange(t, under(t, r, "dcaccount:"+lab, "dcaccount:https://"+lab+"/new"))
 	})
@@ -35,7 +35,7 @@ func TestInteropDomainIsEnough(t *testing.T) {
 // Whoever scans the QR code of a relay gets an account, one after the other,
 // and quickly.
 func TestInteropAccountsInARow(t *testing.T) {
-	inNamespace(t, []string{lab, "turn." + lab}, func(t *testing.T) {
+	harness.InNamespace(t, []string{lab, "turn." + lab}, func(t *testing.T, _ *harness.DNS) {
 		harness.New(t, harness.Options{Domain: lab, SelfSigned: true, Change: ordinaryPorts})
 		c := Start(t, Options{})
 		seen := map[string]bool{}
@@ -58,7 +58,7 @@ func TestInteropAccountsInARow(t *testing.T) {
 // A certificate for another name is refused; that one name is right shows that
 // nothing else was wrong.
 func TestInteropWrongNameIsRefused(t *testing.T) {
-	inNamespace(t, []string{lab, "_other.test"}, func(t *testing.T) {
+	harness.InNamespace(t, []string{lab, "_other.test"}, func(t *testing.T, _ *harness.DNS) {
 		harness.New(t, harness.Options{Domain: "_other.test", SelfSigned: true, Change: ordinaryPorts})
 		c := Start(t, Options{})
 		if err := c.AddAccount("Alice").TryConfigure("dcaccount:" + lab); err == nil {

@@ -42,6 +42,11 @@ func NewCA(t testing.TB) *CA {
 	return ca
 }
 
+// PEM gives the authority's own certificate, for programs of others.
+func (ca *CA) PEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw})
+}
+
 // Files issues a certificate for a name or an address and gives the paths of
 // its chain and key.
 func (ca *CA) Files(t testing.TB, name string) (certFile, keyFile string) {

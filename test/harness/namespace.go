@@ -1,4 +1,4 @@
-package deltachat
+package harness
 
 import (
 	"fmt"
@@ -10,24 +10,21 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"barid/test/harness"
 )
 
 // inside marks the process that runs in the namespaces.
 const inside = "BARID_INSIDE_NAMESPACE"
 
-// inNamespace runs do in a process with a network of its own, where nothing
+// InNamespace runs do in a process with a network of its own, where nothing
 // but loopback exists, so that it may listen on every port; with a hosts file
-// in which the names are 127.0.0.1, and a name server that knows no name. The
-// process is this test once more.
+// in which the names are 127.0.0.1, and a name server on 127.0.0.1:53 that knows
+// no name before it is told. The process is this test once more.
 //
 // It needs root; BARID_INTEROP asks for it.
-func inNamespace(t *testing.T, names []string, do func(*testing.T)) {
+func InNamespace(t *testing.T, names []string, do func(*testing.T, *DNS)) {
 	t.Helper()
 	if os.Getenv(inside) != "" {
-		settle(t, names)
-		do(t)
+		do(t, settle(t, names))
 		return
 	}
 	if os.Getenv("BARID_INTEROP") == "" {
@@ -49,7 +46,7 @@ func inNamespace(t *testing.T, names []string, do func(*testing.T)) {
 }
 
 // settle furnishes the namespaces this process woke up in.
-func settle(t *testing.T, names []string) {
+func settle(t *testing.T, names []string) *DNS {
 	t.Helper()
 	if err := raise("lo"); err != nil {
 		t.Fatalf("raise the loopback interface: %v", err)
@@ -60,7 +57,7 @@ func settle(t *testing.T, names []string) {
 	}
 	cover(t, "/etc/hosts", hosts)
 	cover(t, "/etc/resolv.conf", "nameserver 127.0.0.1\n")
-	harness.NewDNS(t, "127.0.0.1:53")
+	return NewDNS(t, "127.0.0.1:53")
 }
 
 // raise brings an interface up.
