@@ -642,3 +642,18 @@ func TestOneBadAccountHoldsUpNoExpiry(t *testing.T) {
 		t.Errorf("when it is over: %+v", total)
 	}
 }
+
+// What comes into an account that had nothing is noted before its time.
+func TestTableLearnsOfLaterMail(t *testing.T) {
+	cfg, now := aging(t, 0)
+	s := openQuiet(t, cfg)
+	defer s.Close()
+	must(t, s, login("alice"), checkpointNow)
+	*now = now.Add(5 * days)
+	must(t, s, ops("append", storage.Append{Account: acct("alice"), Mailbox: "INBOX", Content: mail("large", 250_000)}), checkpointNow)
+	s.sweep(0)
+	*now = now.Add(8 * days)
+	if total, _ := expireOnce(t, s, usual); total.Messages != 1 {
+		t.Errorf("%+v", total)
+	}
+}
