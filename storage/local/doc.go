@@ -5,6 +5,8 @@
 //	  journal/                  the truth about the last minutes (internal/journal)
 //	  staging/<name>            large content until it lies in a mailbox for good
 //	  barid-store               the last UIDVALIDITY given out, the key of message IDs
+//	  barid-accounts            what may be due for expiry, and when the clock was last right; may be lost
+//	  removed-names             who had the accounts that were removed (hashes), and removed-names.key
 //	  nocreate                  while it is there, no account is born
 //	  removed/<address>.<n>/    accounts born anew after their password file was removed
 //	  mail/<bare domain>/<address>/
