@@ -19,6 +19,7 @@ import (
 	"barid/internal/metrics"
 	"barid/internal/netserve"
 	"barid/internal/resolver"
+	"barid/smtp/queue"
 	"barid/smtp/receive"
 	"barid/smtp/submit"
 	"barid/storage"
@@ -64,6 +65,7 @@ type App struct {
 	signer   *dkim.Signer // nil for a relay at an address
 	dkimKeys []dkim.Key   // that it has
 	receive  *receive.Server
+	queue    *queue.Queue // nil where nothing leaves
 	push     *push.Sender // nil while it is off
 	versions *appversions.List
 	net      *netserve.Server

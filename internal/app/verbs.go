@@ -10,4 +10,5 @@ func (a *App) answerVerbs() {
 	a.handleInvites()
 	a.handlePush()
 	a.handleDKIM()
+	a.handleQueue()
 }
