@@ -32,6 +32,10 @@ type Report struct {
 	// line. Its content is not given back: it is encrypted to somebody else.
 	Header []byte
 	Now    time.Time
+	// Delayed says that the message is still being tried, until Until. Clients
+	// ignore such reports; people do not.
+	Delayed bool
+	Until   time.Time
 }
 
 // Content writes the report as a message: multipart/report with a text for
@@ -48,7 +52,11 @@ func (r Report) Content() []byte {
 
 	line("From: Mail Delivery System <MAILER-DAEMON@%s>", r.Domain)
 	line("To: <%s>", r.To.Wire())
-	line("Subject: Undelivered Mail Returned to Sender")
+	if r.Delayed {
+		line("Subject: Delayed Mail (still being retried)")
+	} else {
+		line("Subject: Undelivered Mail Returned to Sender")
+	}
 	line("Date: %s", r.Now.UTC().Format("Mon, 02 Jan 2006 15:04:05 -0700"))
 	line("Message-ID: <%s@%s>", strings.ToLower(rand.Text()), strings.Trim(r.Domain, "[]"))
 	line("Auto-Submitted: auto-replied")
@@ -62,7 +70,12 @@ func (r Report) Content() []byte {
 	line("")
 	line("This is the mail system of %s.", r.Domain)
 	line("")
-	line("Your message was not delivered to:")
+	if r.Delayed {
+		line("Your message could not be delivered yet. You need not do anything:")
+		line("it is tried again until %s.", r.Until.UTC().Format("Mon, 02 Jan 2006 15:04 UTC"))
+	} else {
+		line("Your message was not delivered to:")
+	}
 	line("")
 	for _, f := range r.Failures {
 		line("<%s>: %s", f.Recipient.Wire(), f.Reply.Wire())
@@ -76,8 +89,13 @@ func (r Report) Content() []byte {
 	for _, f := range r.Failures {
 		line("")
 		line("Final-Recipient: rfc822; %s", f.Recipient.Wire())
-		line("Action: failed")
-		line("Status: %s", status(f.Reply))
+		if r.Delayed {
+			line("Action: delayed")
+			line("Will-Retry-Until: %s", r.Until.UTC().Format("Mon, 02 Jan 2006 15:04:05 -0700"))
+		} else {
+			line("Action: failed")
+		}
+		line("Status: %s", r.status(f.Reply))
 		line("Diagnostic-Code: smtp; %s", f.Reply.Wire())
 	}
 	line("")
@@ -101,10 +119,16 @@ func (r Report) head() []byte {
 }
 
 // status is the enhanced code of a reply, or the general one of its class
-// (RFC 3463 section 3.1).
-func status(r *smtp.Reply) string {
-	if r.Enhanced != "" {
-		return r.Enhanced
+// (RFC 3463 section 3.1). A recipient that is given up has failed, whatever
+// class the last reply was of.
+func (r Report) status(reply *smtp.Reply) string {
+	enhanced := reply.Enhanced
+	if enhanced == "" {
+		enhanced = fmt.Sprintf("%d.0.0", reply.Code/100)
 	}
-	return fmt.Sprintf("%d.0.0", r.Code/100)
+	class := "5"
+	if r.Delayed {
+		class = "4"
+	}
+	return class + enhanced[1:]
 }

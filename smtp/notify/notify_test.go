@@ -67,6 +67,26 @@ func TestContentIsAReport(t *testing.T) {
 	}
 }
 
+// A delay is told as one: no client takes it for a failure.
+func TestADelayIsNoFailure(t *testing.T) {
+	r := report(t)
+	r.Failures = []Failure{{address(t, "slow@peer.test"), smtp.NewReply(421, "4.4.1", "nobody answers")}}
+	r.Delayed, r.Until = true, r.Now.Add(44*time.Hour)
+	text := string(r.Content())
+	for _, want := range []string{"Subject: Delayed Mail", "Action: delayed\r\n", "Will-Retry-Until: ", "Status: 4.4.1\r\n", "You need not do anything"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "failed") || strings.Contains(text, "not delivered") {
+		t.Errorf("it speaks of failure:\n%s", text)
+	}
+	r.Delayed = false
+	if text := string(r.Content()); !strings.Contains(text, "Action: failed\r\nStatus: 5.4.1\r\n") {
+		t.Errorf("given up, its status is no failure:\n%s", text)
+	}
+}
+
 // The header that goes back is bounded, and ends with a whole line.
 func TestContentIsBounded(t *testing.T) {
 	r := report(t)
