@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 // fake is a store that notes when it was asked, and does what the test says.
 type fake struct {
+	mu     sync.Mutex // guards the fields below
 	runs   []time.Time
 	policy storage.ExpiryPolicy // of the last run
 	checks int
@@ -27,6 +29,8 @@ type fake struct {
 }
 
 func (f *fake) Expire(ctx context.Context, p storage.ExpiryPolicy, report func(storage.Expired)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.clock != nil && !p.ConfirmClock {
 		return fmt.Errorf("expire: %w", f.clock)
 	}
@@ -39,11 +43,20 @@ func (f *fake) Expire(ctx context.Context, p storage.ExpiryPolicy, report func(s
 	report(storage.Expired{Of: 3, Stored: 10})
 	report(storage.Expired{Account: smtp.Address{LocalPart: "alice", Domain: "relay.test"}, Messages: 2, Octets: 20})
 	if f.blocks {
+		f.mu.Unlock()
 		<-ctx.Done()
+		f.mu.Lock()
 		return ctx.Err()
 	}
 	report(storage.Expired{Of: 3, Stored: 10, Looked: 3, Accounts: 1, Messages: 2, Octets: 20, Strays: 1, Kept: 1})
 	return f.fails
+}
+
+// set changes what the store does.
+func (f *fake) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
 }
 
 func daily(t *testing.T, f *fake, state string) *Daily {
@@ -104,7 +117,7 @@ func TestWhatFailsIsTriedAgain(t *testing.T) {
 		if len(found) != 1 || found[0].ID != "expiry.failed" || !strings.Contains(found[0].Text, "broken") || d.Last() != nil {
 			t.Errorf("%+v", found)
 		}
-		f.fails = nil
+		f.set(func() { f.fails = nil })
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if found := d.Findings(); len(found) != 0 || d.Last() == nil {
@@ -122,7 +135,7 @@ func TestClockThatMoved(t *testing.T) {
 		d.Start()
 		defer d.Stop(t.Context())
 		time.Sleep(10 * time.Hour)
-		f.clock = storage.ErrClock
+		f.set(func() { f.clock = storage.ErrClock })
 		time.Sleep(61 * time.Minute)
 		synctest.Wait()
 		found := d.Findings()
