@@ -34,6 +34,8 @@
 //	open       a start with 100,000 accounts on disk
 //	bell       from the acknowledgement of a message to EXISTS at an idle client,
 //	           and what each of 100 clients of one account adds
+//	receive    signed messages of 16 other servers over port 25, with RSA and
+//	           Ed25519, one key for all and another one for each
 //	push       delivery while the push gateway is down and with push off; memory
 //	           for 100,000 wake-ups that wait, and how fast they leave over one
 //	           connection
@@ -168,6 +170,7 @@ var scenarios = []scenario{
 	{"open", opening},
 	{"bell", bell},
 	{"push", pushing},
+	{"receive", received},
 	{"idle", idle},
 	{"relay", relayed},
 }

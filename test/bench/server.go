@@ -56,6 +56,7 @@ imaps = [%q]
 imap = []
 submissions = [%q]
 submission = []
+smtp = []
 https = []
 http = []
 
