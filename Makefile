@@ -97,7 +97,8 @@ bench: build ## Measure, and compare with the recorded run (BENCH="-quick" and o
 	go build -trimpath -o bin/bench ./test/bench
 	bin/bench -barid bin/barid $(BENCH)
 
-soak: build ## Kill the relay SOAK times under load (default 10), and its store at random; look that nothing was lost
+soak: build ## Kill the relay SOAK times under load (default 10), and its store at every operation; look that nothing was lost
+	BARID_SOAK=$(SOAK) go test -count=1 -timeout 60m -run 'Cut|Kill|Fail|Flush|Trouble|FullAtAny' ./storage/local
 	BARID_SOAK=$(SOAK) BARID_BINARY="$(CURDIR)/bin/barid" go test -count=1 -timeout 120m -v -run '^Test(Soak|Walks)' ./test/bench ./storage/local
 
 lint: $(STATICCHECK) ## Check format, go vet and staticcheck

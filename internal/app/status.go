@@ -24,7 +24,7 @@ func (a *App) Status() admin.Status {
 		Version: a.opt.Version, Commit: a.opt.Commit, Domain: a.cfg.Domain,
 		Started: a.started, Now: time.Now(),
 		Limits:   admin.LimitsOf(a.metrics),
-		Findings: slices.Concat(a.certs.Findings(), a.versions.Findings(), a.pushFindings(), a.birthFindings(), a.fileFindings(), a.expiry.Findings(), a.irohFindings()),
+		Findings: slices.Concat(a.storeFindings(), a.certs.Findings(), a.versions.Findings(), a.pushFindings(), a.birthFindings(), a.fileFindings(), a.expiry.Findings(), a.irohFindings()),
 	}
 	a.mu.Lock()
 	for _, l := range a.addrs {
@@ -43,6 +43,14 @@ func (a *App) Status() admin.Status {
 	}
 	s.Counters = counters
 	return s
+}
+
+// storeFindings is what the store says of itself, where it does.
+func (a *App) storeFindings() []finding.Finding {
+	if s, ok := a.store.(interface{ Findings() []finding.Finding }); ok {
+		return s.Findings()
+	}
+	return nil
 }
 
 // storeState puts the health of the store in a word.

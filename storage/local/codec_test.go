@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -208,6 +209,28 @@ func FuzzDecodeSnapshot(f *testing.F) {
 		again, err := decodeSnapshot(sn.encode())
 		if err != nil || !reflect.DeepEqual(again.messages, sn.messages) {
 			t.Errorf("%+v becomes %+v, %v", sn, again, err)
+		}
+	})
+}
+
+// A carried record is written as it is read, whatever is in it.
+func FuzzDecodeCarried(f *testing.F) {
+	whole := func(c *carried) []byte { return bytes.Join(c.encode(), nil) }
+	f.Add(whole(&carried{seq: 7, accounts: []string{"alice"}, record: []byte{recordVersion, 0, 0, 0}}))
+	f.Add(whole(&carried{seq: 1 << 40, accounts: []string{"a", "b"}, leftovers: []string{"mail/x/cur.7"}}))
+	f.Add([]byte{recordCarried, 1, 0, 0, recordCarried})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) == 0 || b[0] != recordCarried {
+			return
+		}
+		c, err := decodeCarried(b)
+		if err != nil {
+			return
+		}
+		again, err := decodeCarried(whole(c))
+		if err != nil || again.seq != c.seq || !slices.Equal(again.accounts, c.accounts) || !slices.Equal(again.leftovers, c.leftovers) ||
+			!bytes.Equal(again.record, c.record) {
+			t.Fatalf("%+v, %v; was %+v", again, err, c)
 		}
 	})
 }
