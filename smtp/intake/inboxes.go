@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"barid/smtp"
 	"barid/smtp/header"
 	"barid/smtp/notify"
+	"barid/smtp/outbox"
 	"barid/storage"
 )
 
@@ -34,6 +36,8 @@ type Config struct {
 	Store storage.Store
 	// Domain of the accounts, lower case: a name, or a literal in brackets.
 	Domain string
+	// Outbox takes mail for other servers; nil where none leaves.
+	Outbox *outbox.Outbox
 	// Wake is told of each message that was delivered; nil for none.
 	Wake    Waker
 	Logger  *slog.Logger // not nil
@@ -61,37 +65,108 @@ func NewInboxes(cfg Config) *Inboxes {
 	}
 }
 
-// Deliver commits a draft for every recipient at once and gives those that do
-// not get it. A fault of ours is an error even when some have it: twice is
+// Deliver commits a draft for every recipient at once, those at other servers
+// by the queue, and gives those that do not get it. The author is its
+// reverse-path. A fault of ours is an error even when some have it: twice is
 // better than never.
 func (in *Inboxes) Deliver(ctx context.Context, draft storage.Draft, author smtp.Address, recipients []smtp.Address) ([]notify.Failure, error) {
-	var batch storage.Batch
-	for _, to := range recipients {
-		batch.Ops = append(batch.Ops, storage.Deliver{To: to, Content: draft})
+	b, err := in.batch(draft, author, recipients)
+	if err != nil {
+		return nil, err
 	}
-	result, err := in.cfg.Store.Commit(ctx, batch)
+	if len(b.Ops) == 0 {
+		return b.failures, nil
+	}
+	result, err := in.cfg.Store.Commit(ctx, b.Batch)
 	if err != nil {
 		return nil, StoreReply("commit", err)
 	}
-	var failures []notify.Failure
 	var fault error
 	for i, outcome := range result.Per {
-		to := recipients[i]
-		switch {
-		case outcome.Err == nil:
-			in.delivered.Inc()
-			in.cfg.Wake.Notify(to, author)
-		case errors.Is(outcome.Err, storage.ErrNoAccount):
-			failures = append(failures, notify.Failure{Recipient: to, Reply: NoAccount(to)})
-		case errors.Is(outcome.Err, storage.ErrQuota):
-			in.quotaExceeded.Inc()
-			failures = append(failures, notify.Failure{Recipient: to,
-				Reply: smtp.NewReply(552, "5.2.2", "<%s> Quota exceeded (mailbox for user is full)", to.Wire())})
-		default:
-			fault = StoreReply("deliver", outcome.Err)
+		if err := in.outcome(b, i, outcome.Err, author); err != nil {
+			fault = err
 		}
 	}
-	return failures, fault
+	return b.failures, fault
+}
+
+// batch is a message for many recipients on its way into the store.
+type batch struct {
+	storage.Batch
+	to       [][]smtp.Address // of each operation
+	failures []notify.Failure
+}
+
+// batch makes the operations: one for each recipient here, one for each
+// domain elsewhere.
+func (in *Inboxes) batch(draft storage.Draft, author smtp.Address, recipients []smtp.Address) (*batch, error) {
+	b := &batch{}
+	var elsewhere []smtp.Address
+	for _, to := range recipients {
+		if to.Domain != in.cfg.Domain {
+			elsewhere = append(elsewhere, to)
+			continue
+		}
+		b.Ops = append(b.Ops, storage.Deliver{To: to, Content: draft})
+		b.to = append(b.to, []smtp.Address{to})
+	}
+	if len(elsewhere) == 0 {
+		return b, nil
+	}
+	if in.cfg.Outbox == nil {
+		for _, to := range elsewhere {
+			b.fail(to, smtp.NewReply(550, "5.4.4", "<%s>: this relay sends no mail to other servers", to.Wire()))
+		}
+		return b, nil
+	}
+	if r := in.cfg.Outbox.Full(); r != nil {
+		return nil, r
+	}
+	ops, err := in.cfg.Outbox.Ops(smtp.Path{Address: author}, author, elsewhere, draft)
+	if err != nil {
+		return nil, fmt.Errorf("make mail fit to leave: %w", err)
+	}
+	for _, op := range ops {
+		b.Ops = append(b.Ops, op)
+		b.to = append(b.to, op.To)
+	}
+	return b, nil
+}
+
+func (b *batch) fail(to smtp.Address, reply *smtp.Reply) {
+	b.failures = append(b.failures, notify.Failure{Recipient: to, Reply: reply})
+}
+
+// outcome counts what became of an operation, and wakes who got something. An
+// error is a fault of ours.
+func (in *Inboxes) outcome(b *batch, i int, err error, author smtp.Address) error {
+	to := b.to[i]
+	if _, ok := b.Ops[i].(storage.Enqueue); ok {
+		switch {
+		case err == nil:
+			in.cfg.Outbox.Queued(len(to))
+		case in.cfg.Outbox.Refused(err) != nil:
+			for _, a := range to {
+				b.fail(a, in.cfg.Outbox.Refused(err))
+			}
+		default:
+			return StoreReply("queue", err)
+		}
+		return nil
+	}
+	switch {
+	case err == nil:
+		in.delivered.Inc()
+		in.cfg.Wake.Notify(to[0], author)
+	case errors.Is(err, storage.ErrNoAccount):
+		b.fail(to[0], NoAccount(to[0]))
+	case errors.Is(err, storage.ErrQuota):
+		in.quotaExceeded.Inc()
+		b.fail(to[0], smtp.NewReply(552, "5.2.2", "<%s> Quota exceeded (mailbox for user is full)", to[0].Wire()))
+	default:
+		return StoreReply("deliver", err)
+	}
+	return nil
 }
 
 // Notify puts a notification about a message with that header into the

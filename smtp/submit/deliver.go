@@ -73,11 +73,6 @@ func (s *Server) edit() header.Edit {
 // a notification, durable before the reply, when somebody did. The
 // reverse-path of a submission is always an account of ours.
 func (s *session) deliver(ctx context.Context, draft storage.Draft, head []byte) (*smtp.Reply, error) {
-	for _, to := range s.recipients {
-		if !s.srv.ours(to) {
-			return nil, smtp.NewReply(550, "5.4.4", "<%s>: no route yet", to.Wire())
-		}
-	}
 	failures, err := s.srv.inboxes.Deliver(ctx, draft, s.from.Address, s.recipients)
 	switch {
 	case err != nil:

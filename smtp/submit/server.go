@@ -13,6 +13,7 @@ import (
 	"barid/internal/ratelimit"
 	"barid/smtp"
 	"barid/smtp/intake"
+	"barid/smtp/outbox"
 	"barid/smtp/wire"
 	"barid/storage"
 )
@@ -34,6 +35,8 @@ type Config struct {
 	// RatePerMinute is how many transactions an account may begin in the long
 	// run, RateBurst how many at once. Defaults 60 and 10.
 	RatePerMinute, RateBurst int
+	// Outbox takes mail for other servers; nil where none leaves.
+	Outbox *outbox.Outbox
 	// Wake is told of each message that was delivered; nil for none.
 	Wake Waker
 	// LoginDelay is how long a refused login waits for its answer. Default 2s.
@@ -83,7 +86,7 @@ func New(cfg Config) *Server {
 		rejected:    cfg.Metrics.Counters("rejected_unencrypted_mail_count", "Messages refused because they are not encrypted, by the rule they broke.", "rule"),
 		log:         cfg.Logger.With("part", "submit"),
 	}
-	s.inboxes = intake.NewInboxes(intake.Config{Store: cfg.Store, Domain: cfg.Domain, Wake: cfg.Wake, Logger: s.log, Metrics: cfg.Metrics, Now: cfg.Now})
+	s.inboxes = intake.NewInboxes(intake.Config{Store: cfg.Store, Domain: cfg.Domain, Outbox: cfg.Outbox, Wake: cfg.Wake, Logger: s.log, Metrics: cfg.Metrics, Now: cfg.Now})
 	w := wire.Config{
 		Hostname: cfg.Hostname, TLS: cfg.TLS, Auth: true, MaxMessageSize: cfg.MaxMessageSize,
 		MaxRecipients: cfg.MaxRecipients, Begin: s.begin, Logger: cfg.Logger,

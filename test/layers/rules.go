@@ -17,6 +17,7 @@ var rows = [][]string{
 	{"internal/app"},
 	{"imap", "imap/push", "smtp/submit", "smtp/receive", "smtp/transmit", "storage/expiry", "storage/cmdeploy", "web"},
 	{"smtp/intake"}, // what the ways into the relay have in common
+	{"smtp/outbox"}, // what all ways out of the relay have in common
 	{"storage/local", "storage/storetest", "smtp/filter", "smtp/queue", "smtp/notify", "smtp/wire", "relay", "relay/derp", "turn", "acme"},
 	{"smtp/header", "dkim", "storage/maildir", "storage/metadata", "imap/wire", "relay/wire"},
 	{"storage"}, // words, as smtp is: the rooms above speak them
