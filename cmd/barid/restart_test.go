@@ -21,6 +21,7 @@ func loopbackConfig(t *testing.T) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "barid.toml")
 	text := `domain = "_relay.test"
+data_dir = "data"
 [listen]
 imaps = ["127.0.0.1:0"]
 imap = []
