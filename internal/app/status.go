@@ -14,7 +14,7 @@ import (
 // shown are the counters that status has; /metrics has all.
 var shown = []string{
 	"created_accounts", "rejected_registrations", "delivered_mail", "quota_exceeded", "storage_trimmed_messages",
-	"expired_messages", "expired_accounts", "imap_sessions", "imap_idle",
+	"expired_messages", "expired_accounts", "imap_sessions", "imap_idle", "received_mail", "received_refused",
 	"push_sent", "push_gone", "push_failed", "push_discarded",
 }
 
