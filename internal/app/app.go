@@ -19,6 +19,7 @@ import (
 	"barid/internal/metrics"
 	"barid/internal/netserve"
 	"barid/internal/resolver"
+	"barid/smtp/outbox"
 	"barid/smtp/queue"
 	"barid/smtp/receive"
 	"barid/smtp/submit"
@@ -65,8 +66,9 @@ type App struct {
 	signer   *dkim.Signer // nil for a relay at an address
 	dkimKeys []dkim.Key   // that it has
 	receive  *receive.Server
-	queue    *queue.Queue // nil where nothing leaves
-	push     *push.Sender // nil while it is off
+	outbox   *outbox.Outbox // nil where nothing leaves
+	queue    *queue.Queue   // likewise
+	push     *push.Sender   // nil while it is off
 	versions *appversions.List
 	net      *netserve.Server
 	admin    *admin.Server
@@ -117,6 +119,7 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 		{"imap", a.makeIMAP},
 		{"resolver", a.makeResolver},
 		{"DKIM keys", a.makeSigner},
+		{"way out", a.makeOutgoing},
 		{"submission", a.makeSubmit},
 		{"reception", a.makeReceive},
 		{"web", a.makeWeb},
@@ -179,6 +182,9 @@ func (a *App) Start(context.Context) error {
 		a.log.Warn("inherited sockets that no listener wants were closed", "part", "app", "sockets", n)
 	}
 	a.certs.Start()
+	if a.queue != nil {
+		a.queue.Start()
+	}
 	a.expiry.Start()
 	a.admin.Serve(a.Status)
 	a.startReturningMemory()

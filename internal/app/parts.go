@@ -66,6 +66,7 @@ func (a *App) makeSubmit() error {
 		MaxRecipients:  a.cfg.Limits.MaxSMTPRecipients,
 		RatePerMinute:  a.cfg.Limits.MaxUserSendPerMinute,
 		RateBurst:      a.cfg.Limits.MaxUserSendBurstSize,
+		Outbox:         a.outbox,
 		Wake:           a.waker(),
 		Logger:         a.log,
 		Metrics:        a.metrics,

@@ -90,6 +90,9 @@ func (a *App) makeReceive() error {
 			return fmt.Errorf("contact.admin: %w", err)
 		}
 	}
+	if a.outbox != nil {
+		cfg.Outbox = a.outbox
+	}
 	a.receive = receive.New(cfg)
 	return nil
 }

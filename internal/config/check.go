@@ -99,7 +99,7 @@ func (c *Config) faults() []fault {
 	k.mailAddress("contact.admin", c.Contact.Admin)
 	k.dns(&c.DNS)
 	k.dkim(&c.DKIM)
-	k.oneOf("federation.address_literals", c.Federation.AddressLiterals, LiteralsChecked, LiteralsAny, LiteralsOff)
+	k.federation(&c.Federation)
 	return k.faults
 }
 

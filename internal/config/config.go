@@ -32,6 +32,7 @@ type Config struct {
 	Iroh     Iroh     `toml:"iroh"`
 	DERP     DERP     `toml:"derp"`
 	Contact  Contact  `toml:"contact"`
+	Web      Web      `toml:"web"`
 
 	DNS        DNS        `toml:"dns"`
 	DKIM       DKIM       `toml:"dkim"`
@@ -416,6 +417,16 @@ type Contact struct {
 	Admin string `toml:"admin"`
 }
 
+// Web is what browsers see.
+type Web struct {
+	// Dir is a directory whose files replace pages of the relay ("index.html",
+	// "info.html", "privacy.html", "main.css") or stand beside them; they are
+	// served as they change. The folder "www" of a cmdeploy installation is one.
+	// Empty shows the relay's own pages. A relative path starts at the directory
+	// of this file. Default "".
+	Dir string `toml:"dir"`
+}
+
 // DNS says who is asked for names: of other mail servers, and of the keys that
 // sign their mail.
 type DNS struct {
@@ -425,6 +436,10 @@ type DNS struct {
 	// Trusted says that the resolver validates DNSSEC and that nobody on the way
 	// can change what it says, as one on this machine. Default false.
 	Trusted bool `toml:"trusted"`
+	// Addresses are the relay's public IP addresses, which "barid dns" puts into
+	// the zone; empty are those that this machine has. Behind NAT, name them.
+	// Default [].
+	Addresses []string `toml:"addresses"`
 }
 
 // DKIM adopts a key whose public half is in the DNS already. Other keys are
@@ -458,4 +473,36 @@ type Federation struct {
 	// "_", which is signed, and whose servers have no public certificate.
 	// Default true.
 	UnderscoreDomains bool `toml:"underscore_domains"`
+	// Outgoing is "on" (mail leaves by HTTPS or SMTP, whichever works and is
+	// quicker), "https" (port 25 of others cannot be reached from here: only
+	// relays that take HTTPS get mail, others' mail fails at once) or "off"
+	// (nothing leaves). Default "on".
+	Outgoing string `toml:"outgoing"`
+	// CleartextDomains are domains that may get mail without TLS, because they
+	// cannot do better. Default ["nauta.cu"].
+	CleartextDomains []string `toml:"cleartext_domains"`
+	// SourceAddresses are the local addresses that mail leaves from, at most one
+	// IPv4 and one IPv6; empty leaves it to the system. Default [].
+	SourceAddresses []string `toml:"source_addresses"`
+	// SMTPPort is the port of other servers, for laboratories. Default 25.
+	SMTPPort int `toml:"smtp_port"`
+	// HTTPSPort is the HTTPS port of other relays, for laboratories. Default 443.
+	HTTPSPort int `toml:"https_port"`
+	// FirstRetry is the pause after a first failure; it doubles with each, up to
+	// federation.max_retry. Default "1m".
+	FirstRetry Duration `toml:"first_retry"`
+	// MaxRetry is the longest pause between two tries. Default "1h".
+	MaxRetry Duration `toml:"max_retry"`
+	// Lifetime is how long mail is tried before its sender is told that it
+	// failed. Default "48h".
+	Lifetime Duration `toml:"lifetime"`
+	// WarnAfter is when the sender of mail that is still being tried is told of
+	// the delay; "0s" is never. Default "4h".
+	WarnAfter Duration `toml:"warn_after"`
+	// MaxAttempts is how many messages may be on their way at once, 10 to 2000.
+	// Default 200.
+	MaxAttempts int `toml:"max_attempts"`
+	// MaxQueued is how many messages may wait, one counted for each destination,
+	// 1000 to 1000000; one account has at most a tenth. Default 250000.
+	MaxQueued int `toml:"max_queued"`
 }

@@ -50,7 +50,12 @@ func Default(domain string) *Config {
 		DERP: DERP{MaxClients: 1000},
 		Log:  Log{Level: "info", Format: LogText},
 
-		Federation: Federation{AddressLiterals: LiteralsChecked, UnderscoreDomains: true},
+		Federation: Federation{
+			AddressLiterals: LiteralsChecked, UnderscoreDomains: true,
+			Outgoing: OutgoingOn, CleartextDomains: []string{"nauta.cu"}, SMTPPort: 25, HTTPSPort: 443,
+			FirstRetry: Duration(time.Minute), MaxRetry: Duration(time.Hour), Lifetime: Duration(48 * time.Hour),
+			WarnAfter: Duration(4 * time.Hour), MaxAttempts: 200, MaxQueued: 250_000,
+		},
 	}
 }
 
@@ -84,6 +89,7 @@ const demoPort = 10025
 func Demo(dataDir string) (*Config, error) {
 	c := Default("_demo.test")
 	c.DataDir = dataDir
+	c.Federation.Outgoing = OutgoingOff // nobody could answer
 	c.Log.Level = "warn"   // the invites stay on the screen
 	c.Push.Enabled = false // a first look calls nobody
 	c.Listen.SMTP = nil    // and no other server knows its name

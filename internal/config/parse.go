@@ -59,7 +59,7 @@ func Load(path string) (*Config, error) {
 		return nil, err
 	}
 	paths := []*string{
-		&c.DataDir, &c.TLS.Cert, &c.TLS.Key, &c.TLS.Roots, &c.DKIM.Key,
+		&c.DataDir, &c.TLS.Cert, &c.TLS.Key, &c.TLS.Roots, &c.DKIM.Key, &c.Web.Dir,
 		&c.ACME.Roots, &c.ACME.EABKeyFile, &c.ACME.SecondEABKeyFile, &c.ACME.DNSKeyFile,
 	}
 	if c.IMAP.AppVersions != AppVersionsShipped {

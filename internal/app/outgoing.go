@@ -1,0 +1,82 @@
+package app
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"barid/internal/config"
+	"barid/smtp/outbox"
+	"barid/smtp/queue"
+	"barid/smtp/transmit"
+	"barid/storage"
+)
+
+// makeOutgoing makes the way out: what makes mail fit to leave, the queue, and
+// what brings it to other servers.
+func (a *App) makeOutgoing() error {
+	f := a.cfg.Federation
+	store, ok := a.store.(queue.Store)
+	if !ok || f.Outgoing == config.OutgoingOff {
+		return nil
+	}
+	roots, err := a.roots()
+	if err != nil {
+		return err
+	}
+	a.outbox = outbox.New(outbox.Config{
+		Store: store, Domain: a.names.mail, Hostname: a.names.host, Signer: a.signer,
+		Logger: a.log, Metrics: a.metrics, Now: time.Now,
+	})
+	t := transmit.New(transmit.Config{
+		Resolver:   a.resolver,
+		Hostname:   a.names.mail, // an address is a literal in EHLO
+		Roots:      roots,
+		SMTPPort:   uint16(f.SMTPPort),
+		HTTPSPort:  uint16(f.HTTPSPort),
+		Cleartext:  f.CleartextDomains,
+		HTTPSOnly:  f.Outgoing == config.OutgoingHTTPS,
+		NoLiterals: f.AddressLiterals == config.LiteralsOff,
+		Sources:    sourceAddresses(f.SourceAddresses),
+		Logger:     a.log,
+		Metrics:    a.metrics,
+	})
+	a.onStop("transmission", func(context.Context) error { t.Close(); return nil })
+	warn := time.Duration(f.WarnAfter)
+	if warn == 0 {
+		warn = -1 // never
+	}
+	a.queue = queue.New(queue.Config{
+		Store:      store,
+		Deliver:    deliverBy(t),
+		Tell:       a.outbox.Tell,
+		Slots:      f.MaxAttempts,
+		FirstRetry: time.Duration(f.FirstRetry),
+		MaxRetry:   time.Duration(f.MaxRetry),
+		Lifetime:   time.Duration(f.Lifetime),
+		WarnAfter:  warn,
+		Logger:     a.log,
+		Metrics:    a.metrics,
+	})
+	a.onStop("queue", func(context.Context) error { a.queue.Stop(); return nil })
+	return nil
+}
+
+// deliverBy lets a Transmitter deliver what a Queue hands out.
+func deliverBy(t *transmit.Transmitter) func(context.Context, storage.QueueItem, storage.Content) queue.Attempt {
+	return func(ctx context.Context, item storage.QueueItem, content storage.Content) queue.Attempt {
+		out := t.Deliver(ctx, item.Dest, transmit.Message{
+			From: item.From, To: item.To, Prefix: item.Prefix, Content: outbox.Leaving(content),
+		})
+		return queue.Attempt{Per: out.Per, Reached: out.Reached, Host: out.Host, Channel: out.Channel, Took: out.Took}
+	}
+}
+
+func sourceAddresses(list []string) (addrs []netip.Addr) {
+	for _, text := range list {
+		if a, err := netip.ParseAddr(text); err == nil {
+			addrs = append(addrs, a.Unmap())
+		}
+	}
+	return addrs
+}
