@@ -95,8 +95,10 @@ func (c *client) frame() ([]byte, error) {
 		switch {
 		case c.carriage == wire.Stream, op == wire.WSBinary:
 			c.source.moved = true
+			c.bucket.frames++
 			return b, nil
 		case op == wire.WSPing:
+			c.bucket.frames++
 			c.say(wire.AppendWSMessage(nil, wire.WSPong, b))
 		case op == wire.WSClose:
 			return nil, io.EOF
@@ -198,6 +200,8 @@ func (c *client) beat() {
 
 // pay waits as long as the client has to for what it has sent.
 func (c *client) pay(n int) error {
+	n += frameCost * c.bucket.frames
+	c.bucket.frames = 0
 	wait := c.bucket.take(int64(n), c.s.cfg.BytesPerSecond, c.s.cfg.Burst, c.s.now())
 	if wait <= 0 {
 		return nil
@@ -270,6 +274,7 @@ func (c *client) writeAll(b []byte) error {
 type bucket struct {
 	level   int64 // octets that may be sent now
 	last    time.Duration
+	frames  int  // that are still to be paid for
 	limited bool // counted already
 }
 

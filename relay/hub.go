@@ -88,6 +88,9 @@ func (h *hub) unregister(c *client) (promoted *client, wasInactive bool, bereft 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.endpoints[c.key]
+	if e == nil { // c was one too many, and all others are gone already
+		return nil, true, nil
+	}
 	for k := range c.peers {
 		e.peers.add(k)
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -151,6 +153,63 @@ func TestLoginByKeyMaterial(t *testing.T) {
 	for _, bad := range []string{"x", wire.KeyAuthValue(seed(1), make([]byte, wire.MaterialSize))} {
 		s.join(how{dialect: wire.V1, private: seed(1), header: http.Header{wire.AuthHeader: {bad}}}).sync()
 	}
+}
+
+// A client that says all at once, in one record of TLS, is heard to its end:
+// neither what the HTTP server has read nor what TLS holds back is forgotten.
+func TestWhatComesWithTheRequest(t *testing.T) {
+	s := newSite(t, Config{})
+	const head = 5 + wire.KeySize
+	for _, first := range []int{100, 5000, 4096, 4097} { // the HTTP server reads 4096 octets at a time, and one ahead
+		conn := s.dial(how{tls: true})
+		p := &peer{t: t, key: wire.KeyOf(seed(1)), dialect: wire.P3, conn: conn, in: bufio.NewReader(conn)}
+		all := []byte("GET /relay HTTP/1.1\r\nupgrade: iroh derp http\r\nhost: relay.test\r\n\r\n")
+		all = wire.AppendClientInfoStream(all, seed(1))
+		size := max(first-len(all)-head, 1)
+		for range 2 {
+			all = wire.AppendStream(all, wire.Frame{Kind: wire.Datagrams, Key: p.key, Data: make([]byte, size)})
+		}
+		if _, err := conn.Write(all); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := http.ReadResponse(p.in, nil); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if f := p.recv(); f.Kind != wire.Datagrams || len(f.Data) != size {
+				t.Errorf("%d octets came as %+v", size, f.Kind)
+			}
+		}
+	}
+}
+
+// The confirmation of a login comes before any packet, however many wait for
+// the key.
+func TestTheConfirmationComesFirst(t *testing.T) {
+	s := newSite(t, Config{})
+	sender := s.join(how{dialect: wire.V2, private: seed(2)})
+	to := wire.KeyOf(seed(1))
+	stop := make(chan struct{})
+	var flood sync.WaitGroup
+	flood.Go(func() {
+		f := wire.V2.Append(nil, wire.Frame{Kind: wire.Datagrams, Key: to, Data: []byte("x")}, wire.FromClient)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if sender.sendRaw(f) != nil {
+					return
+				}
+			}
+		}
+	})
+	for range 200 {
+		p := s.join(how{dialect: wire.V2, private: seed(1)})
+		p.ws.CloseNow()
+	}
+	close(stop)
+	flood.Wait()
 }
 
 // Nobody gets packets for a key that is not his.

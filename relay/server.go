@@ -22,6 +22,7 @@ const (
 	answerTime   = 5 * time.Second  // for the answer
 	oldClients   = 16               // connections kept of a key beside the newest
 	remembered   = 1024             // peers of a key that hear when it leaves
+	frameCost    = 100              // octets that a frame counts beside its own: work, not traffic
 	queueFrames  = 512              // packets that wait for a client
 	controlBytes = 16 << 10         // answers and notices that wait for a client
 )
@@ -35,8 +36,9 @@ type Config struct {
 	// that Client does not know.
 	PerClient int
 	// BytesPerSecond is how much one connection may send over time, Burst how
-	// much at once, both in octets. Who sends more is read more slowly. Zero
-	// BytesPerSecond means no bound; Burst is at least 64 KiB.
+	// much at once, both in octets, of which each frame counts 100 more than it
+	// has. Who sends more is read more slowly. Zero BytesPerSecond means no bound;
+	// Burst is at least 64 KiB.
 	BytesPerSecond, Burst int64
 	// QueueBytes bounds the memory of what waits for one client, Memory what
 	// waits for all of them, in octets. Default 2 MiB and 128 MiB.

@@ -152,6 +152,9 @@ func (s *Server) begin(c *client, o offer, w http.ResponseWriter, r *http.Reques
 		return fmt.Errorf("take over the connection: %w", err)
 	}
 	c.attach(stream, rw.Reader)
+	if c.below != nil {
+		c.below.SetPace(netserve.Pace{Stall: s.cfg.Stall})
+	}
 	stream.SetDeadline(time.Now().Add(loginTime))
 	if err := s.ctx.Err(); err != nil { // before it could be woken
 		return err
@@ -161,10 +164,7 @@ func (s *Server) begin(c *client, o offer, w http.ResponseWriter, r *http.Reques
 		return err
 	}
 	s.count.logins.WithLabelValues(c.dialect.String(), how).Inc()
-	stream.SetDeadline(time.Time{})
-	if c.below != nil {
-		c.below.SetPace(netserve.Pace{Stall: s.cfg.Stall})
-	}
+	stream.SetReadDeadline(time.Time{}) // writers set their own, and may be at it
 	c.heard.Store(int64(s.now()))
 	// Only now, as the first beat may come at any time.
 	c.pulse = time.AfterFunc(math.MaxInt64, c.beat)

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
+	"log/slog"
 
 	"barid/internal/pseudonym"
 )
@@ -18,6 +19,9 @@ type Key [KeySize]byte
 // String gives a name that is good for logs: it says nothing once the process
 // is gone.
 func (k Key) String() string { return pseudonym.Of(string(k[:])) }
+
+// LogValue gives the same to every log, those that marshal values too.
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // Hex gives the text form that clients use, 64 lower-case digits.
 func (k Key) Hex() string { return hex.EncodeToString(k[:]) }

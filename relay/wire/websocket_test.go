@@ -77,8 +77,8 @@ func TestWSParts(t *testing.T) {
 	if want := []string{"j:p", "c:abcdefghijklm", "c:" + strings.Repeat("x", 300)}; err != nil || strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, err := cut(&Messages{Max: 12}, stream); !errors.Is(err, ErrWSTooBig) {
-		t.Error("parts that are too long together:", err)
+	if got, err := cut(&Messages{Max: 12}, stream); !errors.Is(err, ErrWSTooBig) || len(got) != 1 {
+		t.Errorf("parts that are too long together: %q, %v", got, err)
 	}
 }
 
