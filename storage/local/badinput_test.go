@@ -259,3 +259,28 @@ func fullFrom(n int) error {
 	}
 	return stopped(s, disk)
 }
+
+// A hundredth of a large disk stays free.
+func TestAHundredthOfTheDiskStaysFree(t *testing.T) {
+	disk := faultfs.New()
+	now := time.Unix(1_790_000_000, 0)
+	cfg := faulty(disk)
+	cfg.Now = func() time.Time { return now }
+	s, err := openStill(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.journal.Close()
+	must(t, s, login("alice"))
+	deliver := ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 99)})
+	disk.SetSize(1 << 40)
+	for _, percent := range []uint64{3, 1, 0} {
+		disk.SetFree((1<<40)/100*percent+(1<<40)/200, 1<<30) // and a half
+		now = now.Add(time.Minute)
+		if err := deliver.do(s); percent > 0 && err != nil {
+			t.Errorf("%d.5 %% free: %v", percent, err)
+		} else if percent == 0 {
+			wantErr(t, "half a percent free", err, storage.ErrFull)
+		}
+	}
+}

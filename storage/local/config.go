@@ -40,7 +40,9 @@ type Config struct {
 	// expunged before never gets one. Default 10 s.
 	SettleAfter time.Duration
 	// CheckpointBytes is the size of the journal at which it is trimmed.
-	// Default 64 MiB. At least so much times three must stay free on disk.
+	// Default 64 MiB. At least so much times three must stay free on disk. When
+	// it cannot be trimmed, no mail is taken from four times that size on: a
+	// start brings the content in it into memory.
 	CheckpointBytes int64
 	// CheckpointEvery is the longest time between two checkpoints while there
 	// is something to write. Default 10 minutes.

@@ -152,7 +152,8 @@ func parseUIDLine(line string) (UIDEntry, bool) {
 		e.Name = rest // version 1
 	}
 	e.Name, _, _ = strings.Cut(e.Name, ":") // flags, which some wrote
-	if e.UID == 0 || !isName(e.Name) {
+	// A name that ends in CR would be another when it is read again.
+	if e.UID == 0 || !isName(e.Name) || strings.HasSuffix(e.Name, "\r") {
 		return UIDEntry{}, false
 	}
 	return e, true
