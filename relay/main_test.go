@@ -64,7 +64,7 @@ func newSite(t testing.TB, cfg Config) *site {
 	}()
 	n := netserve.New(netserve.Config{})
 	cert, pool := certificate(t)
-	s.client = &tls.Config{RootCAs: pool, ServerName: "relay.test"}
+	s.client = &tls.Config{RootCAs: pool, ServerName: "relay.test", DynamicRecordSizingDisabled: true}
 	for addr, l := range map[*string]netserve.Listener{
 		&s.clear: {Name: "clear", Mode: netserve.Clear, Handler: q},
 		&s.tls:   {Name: "tls", Mode: netserve.Mux, Handler: q, TLS: &tls.Config{Certificates: []tls.Certificate{cert}}},
