@@ -8,6 +8,8 @@ const (
 	// token at all. Tokens that it never takes are tried again more often.
 	hardFailures = 5
 	softFailures = 50
+	// fewFailures of the first kind are enough to tell an operator.
+	fewFailures = 3
 	// probeFirst is the time to the first probe of a gateway that is down; it
 	// doubles up to probeMost.
 	probeFirst = 2 * time.Second
@@ -29,6 +31,7 @@ type breaker struct {
 	wait   time.Duration // between probes; zero while closed
 	probe  int64         // when the next may go, in milliseconds
 	since  int64         // when it opened
+	bad    int64         // the first of hard
 	last   int64         // the last answer
 }
 
@@ -49,6 +52,19 @@ func (b *breaker) slots(now int64, n int) int {
 		b.window = 1
 	}
 	return b.window
+}
+
+// downSince gives when the gateway began not to answer, as far as a few
+// failures tell; zero when it does. Where little mail comes, it opens much
+// later.
+func (b *breaker) downSince() int64 {
+	switch {
+	case b.hard >= fewFailures:
+		return b.bad
+	case b.open():
+		return b.since
+	}
+	return 0
 }
 
 // outcome of a request, as far as the gateway goes.
@@ -74,7 +90,9 @@ func (b *breaker) learn(o outcome, first bool, now int64, chance float64) {
 			b.soft++
 		}
 	case down:
-		b.hard++
+		if b.hard++; b.hard == 1 {
+			b.bad = now
+		}
 		b.window = max(b.window/2, 1)
 	}
 	switch {

@@ -109,8 +109,8 @@ func parseLine(line string) (c change, err error) {
 }
 
 // readChanges reads a file and gives what waits, the oldest first, at most
-// most of it, and how many lines were bad. An unfinished last line is no
-// fault: the process ended while it was written.
+// most of it, and how many lines were bad; with an error, what came before it.
+// An unfinished last line is no fault: the process ended while it was written.
 func readChanges(r io.Reader, most int) (waiting []change, bad int, err error) {
 	in := bufio.NewReaderSize(r, maxLine)
 	found := map[key]change{}
@@ -126,14 +126,15 @@ func readChanges(r io.Reader, most int) (waiting []change, bad int, err error) {
 				continue
 			}
 			fallthrough
-		case err == io.EOF:
+		case err != nil:
 			for _, c := range found {
 				waiting = append(waiting, c)
 			}
 			slices.SortFunc(waiting, func(x, y change) int { return cmp.Compare(x.queued, y.queued) })
-			return waiting[max(0, len(waiting)-most):], bad, nil
-		case err != nil:
-			return nil, bad, err
+			if err == io.EOF {
+				err = nil
+			}
+			return waiting[max(0, len(waiting)-most):], bad, err
 		}
 		c, err := parseLine(string(line[:len(line)-1]))
 		_, known := found[c.key]
@@ -159,7 +160,7 @@ func (f *file) read(most int) (waiting []change, bad int, err error) {
 	}
 	defer in.Close()
 	if waiting, bad, err = readChanges(in, most); err != nil {
-		return nil, bad, fmt.Errorf("read the queue: %w", err)
+		return waiting, bad, fmt.Errorf("read the queue: %w", err)
 	}
 	return waiting, bad, nil
 }
@@ -210,7 +211,7 @@ func (f *file) write(b []byte) error {
 }
 
 func (f *file) flush() error {
-	if f.synced {
+	if f.synced || f.out == nil {
 		return nil
 	}
 	if err := f.out.Datasync(); err != nil {

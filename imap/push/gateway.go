@@ -56,6 +56,9 @@ func (s *Sender) post(ctx context.Context, token string) (status int, err error)
 		return 0, &gatewayError{kindOf(err), err}
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return resp.StatusCode, nil // ctx does not end reading what follows
+	}
 	// What is read to its end lets the connection serve the next request.
 	if _, err := io.CopyN(io.Discard, resp.Body, maxAnswer); err != nil && err != io.EOF && ctx.Err() != nil {
 		return 0, &gatewayError{kindOf(ctx.Err()), err}

@@ -24,16 +24,12 @@ import (
 func sender(t *testing.T, url string, roots *x509.CertPool) (*rig, *Sender) {
 	t.Helper()
 	r := &rig{t: t, store: &fakeStore{tokens: map[smtp.Address][]storage.Entry{}}, log: &syncBuffer{}, metrics: metrics.New()}
-	s, err := New(Config{
+	r.Sender = New(Config{
 		Store: r.store, URL: url, Roots: roots, FS: stay{faultfs.New()}, Metrics: r.metrics,
 		Logger: slog.New(slog.NewTextHandler(r.log, nil)),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Sender = s
 	t.Cleanup(r.close)
-	return r, s
+	return r, r.Sender
 }
 
 // eventually waits for what another goroutine does.

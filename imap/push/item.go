@@ -32,6 +32,7 @@ type item struct {
 	again    int64 // when a message came while it was on its way; zero for none
 	attempts uint8 // that failed
 	flying   bool
+	slow     bool // flying for longer than patience
 	down     bool // failed as the gateway was down
 	saved    bool // the file has a line of it
 	dirty    bool // is in queue.dirty
@@ -50,6 +51,9 @@ const (
 	deadline    = 5 * time.Hour
 	// apart is the least time between two requests with one token.
 	apart = time.Second
+	// patience is how long a request keeps its slot from others: that it takes
+	// longer may be for its own token's sake. It is less than apart.
+	patience = 250 * time.Millisecond
 )
 
 // pause gives the time after one more failure of an item that had so many; up

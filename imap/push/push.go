@@ -98,9 +98,9 @@ type Sender struct {
 }
 
 // New reads what an earlier run left, and begins. Close ends it. A queue file
-// that is damaged costs the lines that are; what cannot be read or made at all
-// is an error.
-func New(cfg Config) (*Sender, error) {
+// that is damaged costs the lines that are; where it cannot be read or made,
+// what waits is kept in memory until it can.
+func New(cfg Config) *Sender {
 	or(&cfg.Parallel, 64)
 	or(&cfg.MaxWaiting, 150_000)
 	or(&cfg.MaxOctets, 32<<20)
@@ -121,16 +121,14 @@ func New(cfg Config) (*Sender, error) {
 	if s.transport == nil {
 		s.transport = newTransport(cfg.Roots, cfg.Parallel)
 	}
-	if err := s.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("push: %w", err), s.file.close())
-	}
+	s.load()
 	s.count(cfg.Metrics)
 	s.run, s.endRun = context.WithCancel(context.Background())
 	s.send, s.endSend = context.WithCancel(context.Background())
 	s.loops.Go(s.lookUp)
 	s.loops.Go(s.dispatch)
 	s.loops.Go(s.write)
-	return s, nil
+	return s
 }
 
 func or[T comparable](field *T, def T) {
@@ -163,11 +161,12 @@ func (s *Sender) count(m *metrics.Registry) {
 	})
 }
 
-// load fills the queue with what the file has, and makes the file anew.
-func (s *Sender) load() error {
+// load fills the queue with what the file has, and makes the file anew. No
+// fault of the file is worth a relay that does not start.
+func (s *Sender) load() {
 	waiting, bad, err := s.file.read(s.cfg.MaxWaiting)
 	if err != nil {
-		return err
+		s.log.Error("the queue of wake-ups cannot be read to its end; what was read is kept", "kept", len(waiting), "error", err)
 	}
 	if bad > 0 {
 		s.log.Warn("the queue of wake-ups is corrupt in places; what is not is kept", "lines", bad, "kept", len(waiting))
@@ -182,7 +181,9 @@ func (s *Sender) load() error {
 		s.queue.insert(it)
 		s.discard(s.queue.shrink(it))
 	}
-	return s.rewrite()
+	if err := s.rewrite(); err != nil {
+		s.isBroken(err)
+	}
 }
 
 // now is the time in milliseconds since 1970, which never goes back while the
@@ -327,9 +328,11 @@ func (s *Sender) launch() time.Duration {
 		ring(s.save)
 	}
 	for {
+		s.queue.pass(now)
 		slots := s.gate.slots(now, s.queue.flying)
-		if s.queue.flying >= max(slots, 1) {
-			return s.untilDeadline(now) // a request that ends rings
+		if busy := s.busy(); busy >= max(slots, 1) {
+			// A request that ends rings; one may become slow before.
+			return min(s.untilDeadline(now), time.Duration(min(s.queue.nextSlow()-now, time.Hour.Milliseconds()))*time.Millisecond)
 		}
 		if slots == 0 {
 			return time.Duration(s.gate.probe-now) * time.Millisecond
@@ -346,6 +349,17 @@ func (s *Sender) launch() time.Duration {
 		return s.untilDeadline(now)
 	}
 	return min(time.Duration(min(due-now, time.Hour.Milliseconds()))*time.Millisecond, s.untilDeadline(now))
+}
+
+// busy gives how many slots are taken: requests that are slow have none, so
+// that a token whose own service hangs does not hold up all others. All are
+// bounded together, and while the gateway is down every one counts.
+func (s *Sender) busy() int {
+	q := s.queue
+	if s.gate.open() || q.flying >= s.cfg.Parallel {
+		return q.flying
+	}
+	return q.flying - q.slow
 }
 
 // untilDeadline gives the time until the oldest item is over its deadline.
@@ -497,7 +511,11 @@ func (s *Sender) Close(ctx context.Context) error {
 	late := time.NewTimer(grace)
 	defer late.Stop()
 	done := make(chan struct{})
-	go func() { s.requested.Wait(); close(done) }()
+	go func() {
+		s.loops.Wait() // they begin requests
+		s.requested.Wait()
+		close(done)
+	}()
 	select {
 	case <-done:
 	case <-late.C:
@@ -505,7 +523,6 @@ func (s *Sender) Close(ctx context.Context) error {
 	}
 	s.endSend()
 	<-done
-	s.loops.Wait()
 	if t, ok := s.transport.(*http.Transport); ok {
 		t.CloseIdleConnections()
 	}

@@ -20,16 +20,19 @@ type queue struct {
 	order   uint64
 	octets  int64
 	flying  int
-	again   int // of flying: those that failed before
+	again   int // of flying: those that failed before and are not slow
+	slow    int // of flying: those that have been for longer than patience
 
 	recent  map[digest]int64 // when a token was last posted, for the length of apart
 	expires []posted         // the same in order
+	looked  int              // of expires: how many were looked at for being slow
 
 	dirty   []*item // to be written
 	removed []key   // written, and to be unwritten
 }
 
 type posted struct {
+	it    *item
 	token digest
 	at    int64
 }
@@ -108,7 +111,7 @@ func (q *queue) touch(it *item) {
 // take gives an item that may be posted now, or nil. First tries go before
 // repeated ones, which never have more than half of the slots.
 func (q *queue) take(now int64, slots int) *item {
-	q.forgetPosted(now)
+	q.pass(now)
 	for _, h := range []*heap{&q.fresh, &q.retries} {
 		for len(*h) > 0 && (*h)[0].due <= now && (h == &q.fresh || q.again < max(slots/2, 1)) {
 			it := (*h)[0]
@@ -124,23 +127,43 @@ func (q *queue) take(now int64, slots int) *item {
 				q.again++
 			}
 			q.recent[it.token] = now
-			q.expires = append(q.expires, posted{it.token, now})
+			q.expires = append(q.expires, posted{it, it.token, now})
 			return it
 		}
 	}
 	return nil
 }
 
-// forgetPosted forgets tokens that may be posted again.
-func (q *queue) forgetPosted(now int64) {
+// pass takes notice of the time: it finds requests that became slow, and
+// forgets tokens that may be posted again.
+func (q *queue) pass(now int64) {
+	for ; q.looked < len(q.expires) && q.expires[q.looked].at+patience.Milliseconds() <= now; q.looked++ {
+		// It is the same flight: the next with its token is apart from it.
+		if it := q.expires[q.looked].it; it.flying && !it.slow {
+			it.slow = true
+			q.slow++
+			if it.attempts > 0 {
+				q.again--
+			}
+		}
+	}
 	n := 0
 	for n < len(q.expires) && (q.expires[n].at+apart.Milliseconds() <= now || q.expires[n].at > now) {
 		delete(q.recent, q.expires[n].token)
 		n++
 	}
+	q.looked = max(q.looked-n, 0)
 	if q.expires = q.expires[n:]; len(q.expires) == 0 {
 		q.expires = nil
 	}
+}
+
+// nextSlow gives the time at which a request may become slow.
+func (q *queue) nextSlow() int64 {
+	if q.looked < len(q.expires) {
+		return q.expires[q.looked].at + patience.Milliseconds()
+	}
+	return math.MaxInt64
 }
 
 // next gives the time at which take may have something.
@@ -158,7 +181,11 @@ func (q *queue) next() int64 {
 func (q *queue) land(it *item) {
 	it.flying = false
 	q.flying--
-	if it.attempts > 0 {
+	switch {
+	case it.slow:
+		it.slow = false
+		q.slow--
+	case it.attempts > 0:
 		q.again--
 	}
 }

@@ -205,11 +205,7 @@ func (r *rig) open() {
 	if r.change != nil {
 		r.change(&cfg)
 	}
-	s, err := New(cfg)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.Sender = s
+	r.Sender = New(cfg)
 }
 
 func (r *rig) close() {

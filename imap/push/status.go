@@ -69,8 +69,8 @@ func (s *Sender) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Waiting, st.OnTheWay = len(s.queue.items), s.queue.flying
-	if s.gate.open() {
-		since := s.wall(s.gate.since)
+	if ms := s.gate.downSince(); ms > 0 {
+		since := s.wall(ms)
 		st.DownSince = &since
 	}
 	var all [len(platforms)]PlatformStatus
@@ -123,8 +123,8 @@ func (s *Sender) Findings() []finding.Finding {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n, age := len(s.queue.items), time.Duration(0)
-	if s.gate.open() {
-		age = time.Duration(s.now()-s.gate.since) * time.Millisecond
+	if since := s.gate.downSince(); since > 0 {
+		age = time.Duration(s.now()-since) * time.Millisecond
 	}
 	switch {
 	case n > 0 && age >= downFor:

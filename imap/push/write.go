@@ -38,8 +38,7 @@ func (s *Sender) write() {
 			err, flushed = s.file.flush(), now
 		}
 		if err != nil {
-			s.broken, s.tried = true, s.cfg.Now()
-			s.warn("what waits is kept in memory only", "error", err)
+			s.isBroken(err)
 		}
 		next := time.Hour
 		if !s.file.synced || s.broken {
@@ -49,10 +48,17 @@ func (s *Sender) write() {
 	}
 }
 
+// isBroken notes that the file was not written.
+func (s *Sender) isBroken(err error) {
+	s.broken, s.tried = true, s.cfg.Now()
+	s.warn("what waits is kept in memory only", "error", err)
+}
+
 // persist writes what changed.
 func (s *Sender) persist() error {
 	if s.broken {
 		if s.cfg.Now().Sub(s.tried) < brokenPause && s.run.Err() == nil {
+			s.changes() // rewrite needs none of them, and they must not pile up
 			return nil
 		}
 		return s.rewrite()

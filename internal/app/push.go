@@ -28,14 +28,10 @@ func (a *App) makePush() error {
 	if err != nil {
 		return err
 	}
-	s, err := push.New(push.Config{
+	a.push = push.New(push.Config{
 		Store: a.store, URL: a.cfg.Push.URL, Roots: roots, FS: dir, Logger: a.log, Metrics: a.metrics,
 	})
-	if err != nil {
-		return errors.Join(err, dir.Close())
-	}
-	a.push = s
-	a.onStop("push", s.Close)
+	a.onStop("push", a.push.Close)
 	return nil
 }
 
