@@ -64,10 +64,16 @@ func (s *Source) loadSelfSigned() error {
 // read is an error, never a reason for another one.
 func (s *Source) selfSignedKey() (crypto.Signer, error) {
 	path := filepath.Join(s.cfg.Dir, selfSignedKey)
-	text, err := readFile(path)
+	key, err := readKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return makeKey(path)
 	}
+	return key, err
+}
+
+// readKey reads a key file that makeKey wrote.
+func readKey(path string) (crypto.Signer, error) {
+	text, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}

@@ -2,8 +2,10 @@ package acme
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -104,7 +106,13 @@ func (s *Source) Accounts() (urls []string) {
 	if s.issue == nil {
 		return nil
 	}
-	files, _ := filepath.Glob(filepath.Join(s.cfg.Dir, "acme", "acme", "*", "users", "*", "*.json"))
+	return AccountsIn(s.cfg.Dir)
+}
+
+// AccountsIn is Source.Accounts of what lies in Config.Dir, whether a relay
+// runs or not.
+func AccountsIn(dir string) (urls []string) {
+	files, _ := filepath.Glob(filepath.Join(dir, "acme", "acme", "*", "users", "*", "*.json"))
 	for _, file := range files {
 		text, err := readFile(file)
 		var account struct {
@@ -116,4 +124,20 @@ func (s *Source) Accounts() (urls []string) {
 	}
 	slices.Sort(urls)
 	return slices.Compact(urls)
+}
+
+// KeyIn gives the SHA-256 of the public key that the self-signed and acme
+// modes serve, in hex, from what lies in Config.Dir: Served.Key, whether a
+// relay runs or not. An error wraps fs.ErrNotExist where there is none yet.
+func KeyIn(dir string) (string, error) {
+	key, err := readKey(filepath.Join(dir, selfSignedKey))
+	if err != nil {
+		return "", err
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return "", fmt.Errorf("private key in %s: %w", dir, err)
+	}
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]), nil
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -90,15 +91,9 @@ func OpenKeys(dir string, now time.Time) ([]Key, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("directory of DKIM keys: %w", err)
 	}
-	names, err := os.ReadDir(dir)
+	last, err := newest(dir)
 	if err != nil {
-		return nil, fmt.Errorf("directory of DKIM keys: %w", err)
-	}
-	last := map[string]string{}
-	for _, n := range names {
-		if m := keyFile.FindStringSubmatch(n.Name()); m != nil {
-			last[m[1]] = max(last[m[1]], n.Name())
-		}
+		return nil, err
 	}
 	var keys []Key
 	for _, kind := range []string{"rsa", "ed"} {
@@ -116,6 +111,41 @@ func OpenKeys(dir string, now time.Time) ([]Key, error) {
 		keys = append(keys, k)
 	}
 	return keys, nil
+}
+
+// FindKeys gives the keys that OpenKeys would, and makes none: an algorithm
+// without a key is left out, and a directory that is not there has none.
+func FindKeys(dir string) (keys []Key, err error) {
+	last, err := newest(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, kind := range []string{"rsa", "ed"} {
+		if last[kind] == "" {
+			continue
+		}
+		k, err := ReadKey(filepath.Join(dir, last[kind]), strings.TrimSuffix(last[kind], ".pem"))
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+// newest gives the file of each kind of key whose selector is last.
+func newest(dir string) (map[string]string, error) {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("directory of DKIM keys: %w", err)
+	}
+	last := map[string]string{}
+	for _, n := range names {
+		if m := keyFile.FindStringSubmatch(n.Name()); m != nil {
+			last[m[1]] = max(last[m[1]], n.Name())
+		}
+	}
+	return last, nil
 }
 
 // ReadKey reads a PEM file: PKCS#8, or the PKCS#1 of older signers.
