@@ -144,8 +144,14 @@ func (c *client) forward(f wire.Frame) {
 		c.last = f.Key
 		c.peers.add(f.Key)
 	}
+	var scratch []byte
+	if to.dialect == wire.P3 && c.dialect != wire.P3 {
+		b := large.Get().(*[]byte)
+		defer large.Put(b)
+		scratch = *b
+	}
 	sent := false
-	wire.Translate(f, c.dialect, to.dialect, func(f wire.Frame) bool {
+	wire.Translate(f, c.dialect, to.dialect, scratch, func(f wire.Frame) bool {
 		sent = true
 		f.Key = c.key
 		o, start := to.push(f)

@@ -111,7 +111,7 @@ func TestTranslation(t *testing.T) {
 		return list
 	}
 	all := func(f Frame, from, to Dialect) (out []Frame) {
-		Translate(f, from, to, func(f Frame) bool {
+		Translate(f, from, to, nil, func(f Frame) bool {
 			f.Data = bytes.Clone(f.Data)
 			out = append(out, f)
 			return true

@@ -50,7 +50,7 @@ func FuzzFrames(f *testing.F) {
 // of a packet.
 func crossesWell(t *testing.T, f Frame, from Dialect) {
 	for _, to := range []Dialect{P3, V1, V2} {
-		Translate(f, from, to, func(f Frame) bool {
+		Translate(f, from, to, nil, func(f Frame) bool {
 			f.Key = Key{9}
 			back, err := to.Parse(to.Append(nil, f, FromRelay), FromRelay)
 			if err != nil || len(back.Data) == 0 {

@@ -4,19 +4,21 @@ import "encoding/binary"
 
 // Translate gives the packets of a client as clients of another dialect take
 // them: zero or more frames, with Kind, ECN, Segment and Data set, each valid
-// until yield returns. It stops when yield says false.
+// until yield returns. It stops when yield says false. What has to be written
+// anew is written into scratch, which MaxPacket octets are enough for; with
+// less, memory is taken for it.
 //
 // A client must not be able to hurt those it sends to: what would be empty,
 // longer than the dialect allows, or cut off is left out. V1 and V2 carry
 // packets alike, and what stays in a dialect stays as it is.
-func Translate(f Frame, from, to Dialect, yield func(Frame) bool) {
+func Translate(f Frame, from, to Dialect, scratch []byte, yield func(Frame) bool) {
 	switch {
 	case (from == P3) == (to == P3):
 		if len(f.Data) > 0 && to.size(f) <= to.Max() {
 			yield(f)
 		}
 	case to == P3:
-		if data := toP3(f); len(data) > 0 {
+		if data := toP3(f, scratch[:0]); len(data) > 0 {
 			yield(Frame{Kind: Datagrams, Data: data})
 		}
 	default:
@@ -39,9 +41,9 @@ func fromP3(list []byte, yield func(Frame) bool) {
 	}
 }
 
-// toP3 puts the length before each datagram; nil when that makes more than a
-// P3 client takes.
-func toP3(f Frame) []byte {
+// toP3 puts the length before each datagram, behind list; nil when that makes
+// more than a P3 client takes.
+func toP3(f Frame, list []byte) []byte {
 	segment := int(f.Segment)
 	if segment == 0 {
 		segment = len(f.Data)
@@ -53,7 +55,6 @@ func toP3(f Frame) []byte {
 	if segment > 1<<16-1 || len(f.Data)+2*parts > packetRoom {
 		return nil
 	}
-	list := make([]byte, 0, len(f.Data)+2*parts)
 	for rest := f.Data; len(rest) > 0; {
 		n := min(segment, len(rest))
 		list = binary.LittleEndian.AppendUint16(list, uint16(n))
