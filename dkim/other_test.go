@@ -34,6 +34,7 @@ func TestAnotherImplementationAgrees(t *testing.T) {
 		"From: alice@author.test\r\n\r\n\r\n\r\n",
 		"From: alice@author.test\r\n\r\n \t\r\n\t x  \t y \r\n \r\n\r\n",
 		"From: alice@author.test\r\n\r\nno line end",
+		"From: alice@author.test\r\n\r\nx \t\r\ny\t\r\n\r\nz\r\n",
 		"X:\r\n\t\r\n folded\r\n\t  away \r\nfrom : alice@author.test\r\nTo:\r\n\r\nx\r\n",
 		"From: alice@author.test\r\n\r\n..\r\n.x\r\n",
 	} {

@@ -234,6 +234,18 @@ func TestWhatIsNoSignedMessage(t *testing.T) {
 	}
 }
 
+// A From that was added above one that was signed is the one that people see.
+func TestEveryAuthorIsSigned(t *testing.T) {
+	v := verifier(newZone(edKey()))
+	two := "From: <eve@author.test>\r\n" + plainMail
+	if err := verdict(v, forge(two, map[string]string{"h": "from:to"}), 100); !errors.Is(err, Author) {
+		t.Errorf("one of two is signed: %v", err)
+	}
+	if err := verdict(v, forge(two, map[string]string{"h": "from:to:from"}), 100); err != nil {
+		t.Errorf("both are signed: %v", err)
+	}
+}
+
 // Signatures of others come first, hundreds of them, and cost no look-up; of
 // the author's own five are tried.
 func TestHundredsOfSignatures(t *testing.T) {

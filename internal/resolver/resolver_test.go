@@ -91,7 +91,7 @@ func TestAServerThatIsDownIsPassedOver(t *testing.T) {
 
 func TestCNAMEsAreFollowed(t *testing.T) {
 	s := serve(t,
-		`a.test. 60 IN CNAME b.test.`, `b.test. 50 IN CNAME c.test.`, `c.test. 40 IN TXT "here"`,
+		`a.test. 60 IN CNAME b.test.`, `b.test. 50 IN CNAME c.test.`, `c.test. 40 IN TXT "here"`, `short.test. 30 IN CNAME c.test.`,
 		`empty.test. 60 IN CNAME c.test.`, `nowhere.test. 60 IN CNAME gone.test.`,
 		`loop.test. 60 IN CNAME pool.test.`, `pool.test. 60 IN CNAME loop.test.`, `self.test. 60 IN CNAME self.test.`,
 	)
@@ -100,7 +100,12 @@ func TestCNAMEsAreFollowed(t *testing.T) {
 	if err != nil || a.Records[0] != "here" || a.Name != "c.test" {
 		t.Fatalf("%+v, %v", a, err)
 	}
-	clock.turn(41 * time.Second) // the shortest TTL of the chain counts
+	r.TXT(t.Context(), "short.test")
+	clock.turn(31 * time.Second) // the shortest TTL of the chain counts
+	if r.TXT(t.Context(), "short.test"); s.times("TXT short.test. udp") != 2 {
+		t.Error("the TTL of a CNAME does not count")
+	}
+	clock.turn(10 * time.Second)
 	if _, err := r.TXT(t.Context(), "a.test"); err != nil || s.times("TXT a.test. udp") != 2 {
 		t.Errorf("asked %d times, %v", s.times("TXT a.test. udp"), err)
 	}
@@ -254,6 +259,8 @@ func TestADCountsFromATrustedResolverOnly(t *testing.T) {
 		switch {
 		case strings.HasPrefix(q.Question[0].Name, "half"):
 			text = ` 60 IN CNAME plain.test.`
+		case strings.HasPrefix(q.Question[0].Name, "plain-half"):
+			text = ` 60 IN CNAME signed.test.`
 		case strings.HasPrefix(q.Question[0].Name, "gone"):
 			a.Rcode = dns.RcodeNameError
 			return true
@@ -267,7 +274,7 @@ func TestADCountsFromATrustedResolverOnly(t *testing.T) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	trusted, _ := s.resolver(t, func(c *Config) { c.Trusted = true })
-	for name, want := range map[string]bool{"signed.test": true, "plain.test": false, "half.test": false, "gone.test": true} {
+	for name, want := range map[string]bool{"signed.test": true, "plain.test": false, "half.test": false, "plain-half.test": false, "gone.test": true} {
 		if a, _ := trusted.TXT(t.Context(), name); a.Authentic != want {
 			t.Errorf("%s: authentic %v", name, a.Authentic)
 		}

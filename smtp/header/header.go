@@ -153,13 +153,12 @@ func From(fields []Field) (smtp.Address, error) {
 // tagV6 begins the literal of an IPv6 address (RFC 5321 section 4.1.3).
 const tagV6 = "@[ipv6:"
 
-// cutV6 takes the tag out of the one literal of an IPv6 address in a value:
-// net/mail reads such addresses without it only. A value with several stays
-// as it is, and is then no address.
+// cutV6 takes the tag out of the first literal of an IPv6 address in a value:
+// net/mail reads such addresses without it only.
 func cutV6(value string) (string, bool) {
 	lower := strings.ToLower(value)
 	at := strings.Index(lower, tagV6)
-	if at < 0 || len(lower) != len(value) || strings.Count(lower, tagV6) > 1 {
+	if at < 0 || len(lower) != len(value) {
 		return value, false
 	}
 	return value[:at] + "@[" + value[at+len(tagV6):], true
