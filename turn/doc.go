@@ -1,0 +1,18 @@
+// Package turn relays calls between clients that cannot reach each other
+// (STUN, RFC 8489; TURN, RFC 8656), over UDP, TCP and TLS.
+//
+// The library speaks the protocol: it answers requests and keeps allocations,
+// permissions and channels. Around it stands what it does not have:
+//
+//	door      a socket that clients come to; looks at every message before the
+//	          library does, and lets only well-formed ones of a bounded rate in
+//	relayed   the socket of one allocation: who may be reached, how much passes;
+//	          data of channels passes here without the library
+//	Secrets   what credentials are made of
+//	peerRule  which peers nobody may reach: what is inside
+//
+// Two clients of one relay meet at its own address. That address is granted
+// only where a live allocation is relayed, which is checked packet by packet.
+//
+// Nothing here is logged that tells who calls whom.
+package turn

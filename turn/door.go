@@ -1,0 +1,248 @@
+package turn
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	"github.com/pion/stun/v3"
+	pion "github.com/pion/turn/v4"
+)
+
+// door is a socket that clients come to, with a server of the library behind
+// it. The library reads from it in one goroutine, and asks back for keys,
+// quotas and permissions in the same one while it works on what it read; so
+// what is known of that message needs no lock.
+type door struct {
+	s     *Server
+	local netip.AddrPort // where clients come to
+	// send writes to a client. What cannot be sent at once is dropped.
+	send func(p []byte, to netip.AddrPort) error
+
+	// Of the message that the library works on.
+	msg     message
+	raw     []byte
+	from    netip.AddrPort
+	bucket  int
+	granted *budget // reserved for the allocation that is being made
+
+	mu     sync.Mutex                // guards the field below
+	relays map[netip.AddrPort]*relay // by client
+}
+
+func newDoor(s *Server, local netip.AddrPort) *door {
+	return &door{s: s, local: local, relays: map[netip.AddrPort]*relay{}}
+}
+
+// begin gives the door to the library.
+func (d *door) begin(conn net.PacketConn) error {
+	_, err := pion.NewServer(pion.ServerConfig{
+		PacketConnConfigs: []pion.PacketConnConfig{{PacketConn: conn, RelayAddressGenerator: d, PermissionHandler: d.permit}},
+		LoggerFactory:     silence{},
+		Realm:             d.s.cfg.Realm,
+		AuthHandler:       d.key,
+		QuotaHandler:      d.quota,
+		EventHandler: pion.EventHandler{
+			OnPermissionCreated: func(src, _ net.Addr, _, _, _ string, _ net.Addr, peer net.IP) { d.permission(src, peer, true) },
+			OnPermissionDeleted: func(src, _ net.Addr, _, _, _ string, _ net.Addr, peer net.IP) { d.permission(src, peer, false) },
+			OnChannelCreated:    func(src, _ net.Addr, _, _, _ string, _, peer net.Addr, n uint16) { d.channel(src, peer, n, true) },
+			OnChannelDeleted:    func(src, _ net.Addr, _, _, _ string, _, peer net.Addr, n uint16) { d.channel(src, peer, n, false) },
+			OnAuth: func(_, _ net.Addr, _, _, _, _ string, ok bool) {
+				if !ok {
+					d.s.refused.WithLabelValues("integrity").Inc()
+				}
+			},
+		},
+		InboundMTU: maxMessage + 100,
+	})
+	if err != nil {
+		return fmt.Errorf("start TURN: %w", err)
+	}
+	return nil
+}
+
+// relay gives the allocation of a client, nil without one.
+func (d *door) relay(client netip.AddrPort) *relay {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.relays[client]
+}
+
+// admit looks at what came from a client and tells whether it is for the
+// library. Data of channels is relayed here.
+func (d *door) admit(p []byte, from netip.AddrPort) bool {
+	r := d.relay(from)
+	if isChannel(p) {
+		if r == nil {
+			d.drop("no allocation")
+		} else {
+			r.fromChannel(p)
+		}
+		return false
+	}
+	msg, err := readMessage(p)
+	switch {
+	case err != nil:
+		d.drop("malformed")
+		return false
+	case r == nil && !msg.request:
+		d.drop("no allocation")
+		return false
+	case r == nil && !d.stranger(from.Addr()):
+		d.drop("strangers' rate")
+		return false
+	case r != nil && !r.charge(len(p)):
+		return false
+	}
+	if d.granted != nil { // the library made no allocation of it
+		d.s.giveBack(d.granted)
+	}
+	d.msg, d.raw, d.from, d.bucket, d.granted = msg, p, from, 0, nil
+	return true
+}
+
+func (d *door) drop(reason string) { d.s.dropped.WithLabelValues(reason).Inc() }
+
+// stranger takes one request of a network that has no allocation.
+func (d *door) stranger(ip netip.Addr) bool {
+	if ip.IsLoopback() {
+		return true
+	}
+	bits := 56
+	if ip.Is4() {
+		bits = 24
+	}
+	network, err := ip.WithZone("").Prefix(bits)
+	if err != nil {
+		return false
+	}
+	ok, _ := d.s.strangers.Allow(network)
+	return ok
+}
+
+// key gives the library the key of a user name.
+func (d *door) key(username, realm string, _ net.Addr) ([]byte, bool) {
+	passwords, bucket, err := d.s.cfg.Secrets.of(username, d.s.cfg.Now())
+	if err != nil || realm != d.s.cfg.Realm {
+		d.s.refused.WithLabelValues("user name").Inc()
+		return nil, false
+	}
+	d.bucket = bucket
+	key := pion.GenerateAuthKey(username, realm, passwords[0])
+	if len(passwords) == 1 {
+		return key, true
+	}
+	// The library checks with one key: find the one that fits.
+	m := &stun.Message{Raw: append([]byte{}, d.raw...)}
+	if m.Decode() != nil {
+		return nil, false
+	}
+	for _, p := range passwords {
+		k := pion.GenerateAuthKey(username, realm, p)
+		if stun.MessageIntegrity(k).Check(m) == nil {
+			return k, true
+		}
+	}
+	return key, true // fits no better than the others
+}
+
+// quota reserves an allocation.
+func (d *door) quota(string, string, net.Addr) bool {
+	b, reason := d.s.reserve(d.bucket)
+	if b == nil {
+		d.s.refused.WithLabelValues(reason).Inc()
+		return false
+	}
+	d.granted = b
+	return true
+}
+
+// permit tells whether a client may have a permission for a peer, or a channel
+// to it.
+func (d *door) permit(client net.Addr, peer net.IP) bool {
+	r, ip := d.relay(addrPortOf(client)), ipOf(peer)
+	if r == nil {
+		return false
+	}
+	reason := ""
+	switch {
+	case ip.Is4() != r.local.Addr().Is4():
+		reason = "family of a peer"
+	case !d.s.mayReach(ip):
+		reason = "peer"
+	default:
+		reason = r.room(ip, d.msg)
+	}
+	if reason != "" {
+		d.s.refused.WithLabelValues(reason).Inc()
+		return false
+	}
+	return true
+}
+
+// mayReach is the rule for peers, our own addresses included.
+func (s *Server) mayReach(ip netip.Addr) bool {
+	if s.isOwn(ip) || ip.IsLoopback() {
+		return s.hands(ip) // the port is looked at for each packet
+	}
+	return s.rule.allows(ip)
+}
+
+func (d *door) permission(client net.Addr, peer net.IP, is bool) {
+	if r := d.relay(addrPortOf(client)); r != nil {
+		r.setPermission(ipOf(peer), is)
+	}
+}
+
+func (d *door) channel(client, peer net.Addr, number uint16, is bool) {
+	if r := d.relay(addrPortOf(client)); r != nil {
+		r.setChannel(number, addrPortOf(peer), is)
+	}
+}
+
+// Validate implements pion's RelayAddressGenerator.
+func (d *door) Validate() error { return nil }
+
+// AllocateConn implements pion's RelayAddressGenerator: nothing is relayed over
+// TCP.
+func (d *door) AllocateConn(string, int) (net.Conn, net.Addr, error) {
+	return nil, nil, errNoTCP
+}
+
+// AllocatePacketConn implements pion's RelayAddressGenerator. Without a
+// reservation the library only looks for a free even port.
+func (d *door) AllocatePacketConn(_ string, port int) (net.PacketConn, net.Addr, error) {
+	conn, local, public, err := d.bind(port)
+	if err != nil {
+		d.s.refused.WithLabelValues("ports").Inc()
+		if d.granted != nil {
+			d.s.giveBack(d.granted)
+			d.granted = nil
+		}
+		return nil, nil, err
+	}
+	if d.granted == nil {
+		return conn, net.UDPAddrFromAddrPort(public), nil
+	}
+	r := newRelay(d, conn, local, public)
+	d.granted = nil
+	return r, net.UDPAddrFromAddrPort(public), nil
+}
+
+func addrPortOf(a net.Addr) netip.AddrPort {
+	switch a := a.(type) {
+	case *net.UDPAddr:
+		return unmap(a.AddrPort())
+	case *net.TCPAddr:
+		return unmap(a.AddrPort())
+	}
+	return netip.AddrPort{}
+}
+
+func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+func ipOf(ip net.IP) netip.Addr {
+	a, _ := netip.AddrFromSlice(ip)
+	return a.Unmap()
+}

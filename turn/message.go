@@ -1,0 +1,109 @@
+package turn
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+const (
+	// maxMessage is the largest message that is taken, in octets; the library
+	// takes one less than its buffer.
+	maxMessage = 1500
+	headerSize = 20
+	cookie     = 0x2112A442
+	// maxAttributes of one message; a request of a client has ten.
+	maxAttributes = 32
+	// channelHeader stands before the data of a channel.
+	channelHeader = 4
+)
+
+// The methods and attributes that are looked at (RFC 8656 sections 17 and 18).
+const (
+	methodBinding     = 0x001
+	methodAllocate    = 0x003
+	methodChannelBind = 0x009
+
+	attrIntegrity     = 0x0008
+	attrChannelNumber = 0x000C
+	attrFamily        = 0x0017
+	attrEvenPort      = 0x0018
+
+	familyIPv6 = 0x02
+)
+
+// message is what we want to know of a STUN message before the library reads it.
+type message struct {
+	method    uint16
+	request   bool // else an indication; answers are nobody's to send us
+	integrity bool
+	ipv6      bool   // REQUESTED-ADDRESS-FAMILY asks for it
+	evenPort  bool   // EVEN-PORT
+	channel   uint16 // CHANNEL-NUMBER
+}
+
+var errMessage = errors.New("no well-formed STUN request or indication")
+
+// readMessage looks at a whole STUN message. Whatever it takes is well-formed
+// as far as lengths go. Errors are errMessage.
+func readMessage(b []byte) (m message, err error) {
+	if len(b) < headerSize || len(b) > maxMessage || len(b)%4 != 0 || b[0]&0xC0 != 0 {
+		return m, errMessage
+	}
+	if int(binary.BigEndian.Uint16(b[2:])) != len(b)-headerSize || binary.BigEndian.Uint32(b[4:]) != cookie {
+		return m, errMessage
+	}
+	kind := binary.BigEndian.Uint16(b)
+	switch class := kind>>7&2 | kind>>4&1; class {
+	case 0:
+		m.request = true
+	case 1:
+	default:
+		return m, errMessage
+	}
+	m.method = kind&0x000F | kind>>1&0x0070 | kind>>2&0x0F80
+	n := 0
+	for rest := b[headerSize:]; len(rest) > 0; n++ {
+		if len(rest) < 4 || n == maxAttributes {
+			return m, errMessage
+		}
+		size := int(binary.BigEndian.Uint16(rest[2:]))
+		padded := (size + 3) &^ 3
+		if len(rest) < 4+padded {
+			return m, errMessage
+		}
+		m.note(binary.BigEndian.Uint16(rest), rest[4:4+size])
+		rest = rest[4+padded:]
+	}
+	return m, nil
+}
+
+func (m *message) note(attr uint16, value []byte) {
+	switch attr {
+	case attrIntegrity:
+		m.integrity = true
+	case attrFamily:
+		m.ipv6 = len(value) == 4 && value[0] == familyIPv6
+	case attrEvenPort:
+		m.evenPort = true
+	case attrChannelNumber:
+		if len(value) == 4 {
+			m.channel = binary.BigEndian.Uint16(value)
+		}
+	}
+}
+
+// isChannel tells whether octets begin as data of a channel does.
+func isChannel(b []byte) bool { return len(b) >= channelHeader && b[0]&0xF0 == 0x40 }
+
+// readChannel takes data of a channel apart. In a datagram it may have padding
+// behind it.
+func readChannel(b []byte) (number uint16, data []byte, ok bool) {
+	if !isChannel(b) {
+		return 0, nil, false
+	}
+	size := int(binary.BigEndian.Uint16(b[2:]))
+	if len(b) < channelHeader+size {
+		return 0, nil, false
+	}
+	return binary.BigEndian.Uint16(b), b[channelHeader : channelHeader+size], true
+}

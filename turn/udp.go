@@ -1,0 +1,125 @@
+package turn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// udpDoor is a door for datagrams.
+type udpDoor struct {
+	*door
+	conn  *net.UDPConn
+	ended chan struct{} // closed when the library reads no more
+	once  sync.Once
+}
+
+// openUDP opens one socket per processor, up to four, at an address: the kernel
+// shares clients out among them.
+func openUDP(s *Server, addr netip.AddrPort) (list []*udpDoor, err error) {
+	lc := net.ListenConfig{Control: reusePort}
+	for range min(runtime.GOMAXPROCS(0), 4) {
+		c, err := lc.ListenPacket(context.Background(), "udp", addr.String())
+		if err == nil {
+			conn := c.(*net.UDPConn)
+			addr = unmap(conn.LocalAddr().(*net.UDPAddr).AddrPort())
+			d := &udpDoor{door: newDoor(s, addr), conn: conn, ended: make(chan struct{})}
+			d.send = func(p []byte, to netip.AddrPort) error { _, err := conn.WriteToUDPAddrPort(p, to); return err }
+			// The kernel's default is some hundred packets.
+			_ = conn.SetReadBuffer(1 << 20)
+			_ = conn.SetWriteBuffer(1 << 20)
+			if err = d.begin(d); err == nil {
+				list = append(list, d)
+				continue
+			}
+			c.Close()
+		}
+		closeAll(list)
+		return nil, err
+	}
+	return list, nil
+}
+
+func reusePort(_, _ string, c syscall.RawConn) error {
+	var failed error
+	if err := c.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }); err != nil {
+		return err
+	}
+	if failed != nil {
+		return fmt.Errorf("share a port: %w", failed)
+	}
+	return nil
+}
+
+// end closes the door and its allocations, and waits for the library.
+func (d *udpDoor) end() {
+	d.conn.Close()
+	<-d.ended
+	d.endRelays()
+}
+
+// endRelays ends all allocations of a door.
+func (d *door) endRelays() {
+	d.mu.Lock()
+	var list []*relay
+	for _, r := range d.relays {
+		list = append(list, r)
+	}
+	d.mu.Unlock()
+	for _, r := range list {
+		r.Close()
+	}
+}
+
+// ReadFrom implements net.PacketConn for the library.
+func (d *udpDoor) ReadFrom(p []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := d.conn.ReadFromUDPAddrPort(p)
+		if errors.Is(err, net.ErrClosed) {
+			d.once.Do(func() { close(d.ended) })
+			return 0, nil, err
+		}
+		if err != nil { // any other error would end the library's loop for good
+			d.drop("not read")
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		from = unmap(from)
+		if d.admit(p[:n], from) {
+			return n, net.UDPAddrFromAddrPort(from), nil
+		}
+	}
+}
+
+// WriteTo implements net.PacketConn for the library.
+func (d *udpDoor) WriteTo(p []byte, to net.Addr) (int, error) {
+	if d.send(p, addrPortOf(to)) != nil {
+		d.drop("not sent to a client")
+	}
+	return len(p), nil
+}
+
+// LocalAddr implements net.PacketConn.
+func (d *udpDoor) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(d.local) }
+
+// Close implements net.PacketConn.
+func (d *udpDoor) Close() error { return d.conn.Close() }
+
+// The library sets no deadlines here.
+
+// SetDeadline implements net.PacketConn.
+func (d *udpDoor) SetDeadline(t time.Time) error { return d.conn.SetDeadline(t) }
+
+// SetReadDeadline implements net.PacketConn.
+func (d *udpDoor) SetReadDeadline(t time.Time) error { return d.conn.SetReadDeadline(t) }
+
+// SetWriteDeadline implements net.PacketConn.
+func (d *udpDoor) SetWriteDeadline(t time.Time) error { return d.conn.SetWriteDeadline(t) }
