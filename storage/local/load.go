@@ -235,16 +235,20 @@ func (l *loading) renumber(dir string, sn *snapshot) error {
 	l.s.log.Warn("a mailbox knows of records that the journal has lost", "part", "storage", "account", l.a.addr)
 	sn.applied = 0
 	name := dir + "/" + snapshotName
-	if err := l.s.replaceFile(name, func(w io.Writer) error {
+	if err := l.s.createFile(name+".new", func(w io.Writer) error {
 		_, err := w.Write(sn.encode())
 		return err
 	}); err != nil {
 		return err
 	}
-	if l.s.cfg.NoSync {
-		return nil
+	// The old one stays until the new one is whole.
+	if err := l.s.flushFiles(); err != nil {
+		return err
 	}
-	return l.s.fs.SyncFS()
+	if err := l.s.fs.Rename(name+".new", name); err != nil {
+		return err
+	}
+	return l.s.flushFiles()
 }
 
 // match finds the files of the messages, takes them out of listed, and gives

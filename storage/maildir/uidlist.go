@@ -156,6 +156,9 @@ func parseUIDLine(line string) (UIDEntry, bool) {
 	if e.UID == 0 || !isName(e.Name) || strings.HasSuffix(e.Name, "\r") {
 		return UIDEntry{}, false
 	}
+	if strings.Contains(" "+e.Ext, " :") { // so would this: other white space stood there
+		return UIDEntry{}, false
+	}
 	return e, true
 }
 
