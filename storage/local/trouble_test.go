@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"barid/internal/journal/faultfs"
 	"barid/storage"
@@ -78,8 +79,8 @@ var ways = map[string]func(s *Store, disk *faultfs.FS, heal func()) (*Store, *fa
 	"after a cut": func(s *Store, disk *faultfs.FS, heal func()) (*Store, *faultfs.FS, error) {
 		heal()
 		disk = disk.Cut(rand.New(rand.NewSource(int64(disk.Ops()))))
-		s, err := openStill(faulty(disk))
-		return s, disk, err
+		after, err := openStill(faulty(disk))
+		return after, disk, errors.Join(err, s.journal.Close())
 	},
 	"two starts later": func(s *Store, disk *faultfs.FS, heal func()) (*Store, *faultfs.FS, error) {
 		for range 2 {
@@ -275,6 +276,10 @@ func TestARemovedDirectoryEndsTheAccount(t *testing.T) {
 // A journal that cannot be trimmed stops taking mail long before it would not
 // fit into memory.
 func TestAJournalThatCannotBeTrimmedTakesNoMailInTheEnd(t *testing.T) {
+	synctest.Test(t, untrimmed) // it waits for some seconds
+}
+
+func untrimmed(t *testing.T) {
 	disk := faultfs.New()
 	cfg := faulty(disk)
 	cfg.CheckpointBytes = 64 << 10
