@@ -86,6 +86,8 @@ func (a *acceptor) choose(c *Conn) (h Handler) {
 			return nil
 		case first >= 'A' && first <= 'Z':
 			return a.Plain
+		case first < recordTypeHandshake && a.Guess != nil: // a binary protocol in the clear, in one piece
+			return a.Guess(c.buf[c.r:c.w])
 		case first != recordTypeHandshake:
 			return nil
 		}
@@ -96,7 +98,15 @@ func (a *acceptor) choose(c *Conn) (h Handler) {
 		return nil
 	}
 	if a.Mode == Mux {
-		if h, ok := a.ALPN[c.tls.ConnectionState().NegotiatedProtocol]; ok {
+		name := c.tls.ConnectionState().NegotiatedProtocol
+		if h, ok := a.ALPN[name]; ok {
+			return h
+		}
+		if name == "" && a.Guess != nil {
+			h, err := a.guess(c)
+			if err != nil {
+				return nil
+			}
 			return h
 		}
 	}

@@ -15,8 +15,8 @@ import (
 // when nothing is buffered, so that an idle session may sleep without any
 // buffer (WaitReadable).
 //
-// Never put a layer above TLS: servers ask for *tls.Conn. Use Stream for
-// reading and writing and From to come back here.
+// Never put a layer above TLS: servers ask for *tls.Conn, or for its
+// ConnectionState. Use Stream for reading and writing and From to come back here.
 //
 // One goroutine at a time may read (Read, WaitReadable, Buffered, StartTLS);
 // everything else may be called at any time by anybody.
@@ -24,6 +24,7 @@ type Conn struct {
 	net.Conn
 	client netip.Addr
 	tls    *tls.Conn
+	begun  *begun  // tls with what was read of it already; nil when that is nothing
 	srv    *Server // nil for a connection that no Server accepted
 	list   *group  // what it is counted in; nil like srv
 
@@ -52,10 +53,10 @@ type Conn struct {
 // accepted elsewhere.
 func NewConn(raw net.Conn, client netip.Addr) *Conn { return &Conn{Conn: raw, client: client} }
 
-// From finds the Conn below c: c itself, or the one that a *tls.Conn stands
-// on. Nil when there is none.
+// From finds the Conn below c: c itself, or the one that a *tls.Conn, or what
+// Stream gave, stands on. Nil when there is none.
 func From(c net.Conn) *Conn {
-	if t, ok := c.(*tls.Conn); ok {
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = t.NetConn()
 	}
 	n, _ := c.(*Conn)
@@ -70,8 +71,12 @@ func (c *Conn) Client() netip.Addr { return c.client }
 func (c *Conn) TLS() *tls.Conn { return c.tls }
 
 // Stream is what a protocol reads from and writes to: the *tls.Conn when
-// there is one, else c.
+// there is one, else c. Where the first octets inside TLS told the protocol,
+// they stand before the *tls.Conn; its methods are there all the same.
 func (c *Conn) Stream() net.Conn {
+	if c.begun != nil {
+		return c.begun
+	}
 	if c.tls != nil {
 		return c.tls
 	}
