@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -144,12 +145,12 @@ func (a *App) probeIroh(ctx context.Context, target string) error {
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	addr := net.JoinHostPort(u.Hostname(), port)
-	if a.cfg.Iroh.URL == "" {
-		addr = reachable(a.Addr("https"))
-	}
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", addr)
+	dial := func() (net.Conn, error) { return d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port)) }
+	if a.cfg.Iroh.URL == "" {
+		dial = func() (net.Conn, error) { return a.dialOwn(ctx, "https") }
+	}
+	conn, err := dial()
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -162,6 +163,33 @@ func (a *App) probeIroh(ctx context.Context, target string) error {
 		conn = c
 	}
 	return relay.Probe(ctx, conn, u.Host)
+}
+
+// dialOwn connects to the first address of a listener of ours. Where that
+// takes us for a proxy, it says that there is nobody behind it.
+func (a *App) dialOwn(ctx context.Context, listener string) (net.Conn, error) {
+	network, addr := "tcp", reachable(a.Addr(listener))
+	if strings.HasPrefix(addr, "/") {
+		network = "unix"
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	proxies, unix := a.cfg.Listen.ProxyNetworks()
+	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+		from := local.AddrPort().Addr().Unmap().WithZone("")
+		unix = slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(from) })
+	}
+	if !unix {
+		return conn, nil
+	}
+	if _, err := conn.Write([]byte("PROXY UNKNOWN\r\n")); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // reachable gives an address at which a listener is reached from here.

@@ -73,10 +73,14 @@ func TestIrohFindings(t *testing.T) {
 		level  finding.Severity
 	}{
 		"a certificate that clients do not take": {nil, "iroh.certificate", finding.Warning},
-		"nothing is announced":                   {func(c *config.Config) { c.Iroh.Enabled = false }, "", 0},
-		"another relay, which works":             {func(c *config.Config) { c.Iroh.URL = "http://" + good.Addr("http_clear") }, "", 0},
-		"another one, which is none":             {func(c *config.Config) { c.Iroh.URL = "http://" + good.Addr("http") }, "iroh.unusable", finding.Fault},
-		"another one, which is down":             {func(c *config.Config) { c.Iroh.URL = "http://" + closed }, "iroh.unusable", finding.Fault},
+		"the same, at a Unix socket behind a proxy": {func(c *config.Config) {
+			c.Listen.HTTPS, c.Listen.Proxies = []string{"unix:" + t.TempDir() + "/s"}, []string{"unix"}
+		}, "iroh.certificate", finding.Warning},
+		"the same, behind a proxy":   {func(c *config.Config) { c.Listen.Proxies = []string{"127.0.0.0/8"} }, "iroh.certificate", finding.Warning},
+		"nothing is announced":       {func(c *config.Config) { c.Iroh.Enabled = false }, "", 0},
+		"another relay, which works": {func(c *config.Config) { c.Iroh.URL = "http://" + good.Addr("http_clear") }, "", 0},
+		"another one, which is none": {func(c *config.Config) { c.Iroh.URL = "http://" + good.Addr("http") }, "iroh.unusable", finding.Fault},
+		"another one, which is down": {func(c *config.Config) { c.Iroh.URL = "http://" + closed }, "iroh.unusable", finding.Fault},
 	} {
 		r := harness.New(t, harness.Options{Change: v.change})
 		var got []finding.Finding
