@@ -5,6 +5,7 @@ import (
 	"math/rand"
 	"strings"
 	"testing"
+	"time"
 
 	"barid/internal/journal/faultfs"
 	"barid/storage"
@@ -48,5 +49,52 @@ func TestRemovedTokensStayRemovedThroughAPowerCut(t *testing.T) {
 		}
 		s.Close()
 		after.Close()
+	}
+}
+
+// A token that its device set again after SetBy stays, one of the same second
+// goes; others are left alone, and a wrong one or a wrong account harms nothing.
+func TestATokenSetAgainIsNotRemoved(t *testing.T) {
+	cfg := faulty(faultfs.New())
+	began := time.Unix(1_790_000_000, 0)
+	now := began
+	cfg.Now = func() time.Time { return now }
+	s, err := openStill(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	set := func(v string) storage.Op {
+		return storage.SetEntry{Account: acct("alice"), Mailbox: "INBOX", Name: deviceToken, Value: []byte(v)}
+	}
+	if _, err := run(s, []step{login("alice"), ops("set", set("one"), set("two"))}); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(10 * time.Second)
+	if _, err := run(s, []step{ops("again", set("one"))}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		token string
+		setBy time.Time
+		left  string
+	}{
+		{"wrong", time.Time{}, "[one two]"},
+		{"one", began.Add(9 * time.Second), "[one two]"},
+		{"two", began.Add(-time.Second), "[one two]"},
+		{"one", now.Add(900 * time.Millisecond), "[two]"},
+		{"two", time.Time{}, "[]"},
+	} {
+		if _, err := run(s, []step{ops("remove", storage.RemoveToken{Account: acct("alice"), Token: c.token, SetBy: c.setBy})}); err != nil {
+			t.Fatal(err)
+		}
+		list, err := s.Entries(ctx, acct("alice"), "")
+		got := []string{}
+		for _, e := range list {
+			got = append(got, string(e.Value))
+		}
+		if fmt.Sprint(got) != c.left || err != nil {
+			t.Errorf("%s by %v: tokens %v, %v", c.token, c.setBy.Sub(began), got, err)
+		}
 	}
 }
