@@ -143,3 +143,15 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	enc.SetEscapeHTML(false)
 	enc.Encode(v) // a client that left is nobody's fault
 }
+
+// NewLoginURI gives a dclogin: link for a new account of a self-signed relay,
+// as /new gives it.
+func NewLoginURI(cfg Config) (string, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return "", fmt.Errorf("login link: %w", err)
+	}
+	s := &site{cfg: cfg, login: loginOptions(cfg)}
+	o, err := s.newOffer()
+	return LoginURI(o.Address, o.Password, s.login), err
+}

@@ -112,7 +112,12 @@ all that is required or recommended is.`,
 			ctx, cancel = context.WithTimeout(ctx, *timeout)
 			defer cancel()
 		}
-		look := func() zone.Report { return zone.Check(ctx, f, app.ZoneCheckConfig(cfg)) }
+		look := func() zone.Report {
+			if now, err := app.ZoneFacts(cfg); err == nil {
+				f = now // an account at the authority may have come meanwhile
+			}
+			return zone.Check(ctx, f, app.ZoneCheckConfig(cfg))
+		}
 		show := display{w: cmd.OutOrStdout(), live: *wait && isTerminal(cmd.OutOrStdout()) && !*asJSON, quiet: *asJSON}
 		r := watch(ctx, look, show.round, *wait, checkEvery)
 		if *asJSON {

@@ -36,10 +36,24 @@ const sampleDomain = "chat.example.org"
 // Sample gives a file that shows every key with its meaning and its default.
 // All but the domain are commented out.
 func Sample() []byte {
+	return commented(Default(sampleDomain), "Every key is here with its default; only the\n# domain must be set.", func(f field) bool { return f.path == "domain" })
+}
+
+// Fresh gives the file of a new relay: every key with its meaning, those that
+// a relay of this domain has otherwise anyway commented out. The data directory
+// always stands in it, for its default is another one for another user.
+func Fresh(c *Config) []byte {
+	usual := Default(c.Domain)
+	return commented(c, "Every key is here; what is commented out has its\n# default.", func(f field) bool {
+		return f.path == "domain" || f.path == "data_dir" || f.literal(c) != f.literal(usual)
+	})
+}
+
+// commented writes a file with all keys, of which only some are set.
+func commented(c *Config, about string, set func(field) bool) []byte {
 	docs := comments()
-	c := Default(sampleDomain)
 	var b bytes.Buffer
-	b.WriteString("# Configuration of barid. Every key is here with its default; only the\n# domain must be set. An unknown key is an error.\n")
+	b.WriteString("# Configuration of barid. " + about + " An unknown key is an error.\n")
 	table := ""
 	for _, f := range newSchema().fields {
 		if f.table != table {
@@ -51,7 +65,7 @@ func Sample() []byte {
 		b.WriteByte('\n')
 		writeComment(&b, docs[f.goType+"."+f.goName], f.goName, f.leaf)
 		mark := "#"
-		if f.path == "domain" {
+		if set(f) {
 			mark = ""
 		}
 		fmt.Fprintf(&b, "%s%s = %s\n", mark, f.leaf, f.literal(c))

@@ -31,6 +31,7 @@ var sideways = map[string][]string{
 	"internal/netserve":    leaves,
 	"internal/resolver":    leaves,
 	"internal/machine":     leaves,
+	"internal/preflight":   leaves,
 	"internal/appversions": leaves,
 	"internal/invites":     append([]string{"internal/journal"}, leaves...), // its file goes through the seam to the disk
 }
