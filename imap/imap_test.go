@@ -43,7 +43,7 @@ func newLab(t testing.TB, change ...func(*Config)) *lab {
 	l.ctx, l.end = context.WithCancel(context.Background())
 	cfg := Config{
 		Store: l.store, Domain: "relay.test",
-		Annotations: func(_ context.Context, entry string) ([]byte, bool) {
+		Annotations: func(_ context.Context, _ storage.Account, entry string) ([]byte, bool) {
 			v, ok := annotations[entry]
 			return []byte(v), ok
 		},

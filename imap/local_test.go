@@ -31,7 +31,7 @@ func onDisk(t *testing.T, change ...func(*Config)) (store storage.Store, dial fu
 	}
 	cfg := Config{
 		Store: store, Domain: "relay.test",
-		Annotations: func(_ context.Context, entry string) ([]byte, bool) {
+		Annotations: func(_ context.Context, _ storage.Account, entry string) ([]byte, bool) {
 			v, ok := annotations[entry]
 			return []byte(v), ok
 		},

@@ -126,7 +126,7 @@ func (s *session) ownEntries(mailbox string) ([]storage.Entry, error) {
 // entry gives the value of one entry.
 func (s *session) entry(mailbox, name string, own []storage.Entry) (value []byte, ok bool) {
 	if mailbox == "" && strings.HasPrefix(name, "/shared/") && s.sv.cfg.Annotations != nil {
-		return s.sv.cfg.Annotations(s.ctx, name)
+		return s.sv.cfg.Annotations(s.ctx, s.account, name)
 	}
 	if mailbox == "" || name != deviceToken {
 		return nil, false

@@ -38,8 +38,9 @@ type Config struct {
 	// TLS is for STARTTLS. Nil means that it is not offered.
 	TLS *tls.Config
 	// Annotations gives the shared metadata entries of mailbox "" ("/shared/
-	// comment" and the like). Nil, and false for ok, mean that there is none.
-	Annotations func(ctx context.Context, entry string) (value []byte, ok bool)
+	// comment" and the like), as the account is to see them. Nil, and false for
+	// ok, mean that there is none.
+	Annotations func(ctx context.Context, a storage.Account, entry string) (value []byte, ok bool)
 	// MaxMessageSize bounds an APPEND, in octets. Default 31457280.
 	MaxMessageSize int64
 	// KeepAlive is how often an idle client gets a line, which keeps NAT

@@ -83,7 +83,7 @@ func rootCommand() *cobra.Command {
 	root.PersistentFlags().String("config", "", "the configuration file (default $BARID_CONFIG, ./barid.toml, /etc/barid/barid.toml)")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(accountsCommand(), registrationCommand(), invitesCommand(), expireCommand(), storeCommand(), queueCommand(), peersCommand())
-	root.AddCommand(runCommand(), statusCommand(), dkimCommand(), pushCommand(), restartCommand(), tlsCommand(), configCommand(), initCommand(), checkCommand(), dnsCommand(), versionCommand())
+	root.AddCommand(runCommand(), statusCommand(), dkimCommand(), pushCommand(), restartCommand(), tlsCommand(), turnCommand(), configCommand(), initCommand(), checkCommand(), dnsCommand(), versionCommand())
 	return root
 }
 

@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"strconv"
+
+	"barid/storage"
 )
 
 // The shared metadata entries that clients read (RFC 5464 section 6.2.1;
@@ -10,12 +12,14 @@ import (
 const (
 	entryAdmin      = "/shared/admin"
 	entryIroh       = "/shared/vendor/deltachat/irohrelay"
+	entryTURN       = "/shared/vendor/deltachat/turn"
 	entryRecipients = "/shared/vendor/deltachat/maxsmtprecipients"
 	entryVersions   = "/shared/vendor/deltachat/appversions"
 )
 
-// announce gives the value of a shared entry on the server, or none.
-func (a *App) announce(_ context.Context, entry string) ([]byte, bool) {
+// announce gives the value of a shared entry on the server for an account, or
+// none.
+func (a *App) announce(_ context.Context, to storage.Account, entry string) ([]byte, bool) {
 	switch entry {
 	case entryAdmin:
 		if a.cfg.Contact.Admin != "" {
@@ -24,6 +28,10 @@ func (a *App) announce(_ context.Context, entry string) ([]byte, bool) {
 	case entryIroh:
 		if url := a.irohURL(); url != "" {
 			return []byte(url), true
+		}
+	case entryTURN:
+		if value := a.turnValue(to.Address); value != "" {
+			return []byte(value), true
 		}
 	case entryVersions:
 		return a.versions.Value()

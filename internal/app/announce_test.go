@@ -8,6 +8,7 @@ import (
 
 	"barid/internal/appversions"
 	"barid/internal/config"
+	"barid/storage"
 )
 
 // Clients get each entry as it is configured, and nothing for what there is
@@ -45,7 +46,7 @@ func TestSharedEntries(t *testing.T) {
 			c.set(cfg)
 		}
 		a := &App{cfg: cfg, names: namesOf(cfg.Domain), versions: appversions.New(cfg.IMAP.AppVersions, nil)}
-		value, ok := a.announce(t.Context(), c.entry)
+		value, ok := a.announce(t.Context(), storage.Account{}, c.entry)
 		if ok != (c.want != "") || !strings.HasPrefix(string(value), c.want) {
 			t.Errorf("%s: %v, %q, want %q", c.entry, ok, value, c.want)
 		}

@@ -74,6 +74,7 @@ type App struct {
 	admin    *admin.Server
 	expiry   *expiry.Daily
 	web      *webServers
+	calls    *calls // nil while TURN is off
 	started  time.Time
 
 	mu        sync.Mutex // guards the fields below
@@ -124,6 +125,7 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 		{"reception", a.makeReceive},
 		{"web", a.makeWeb},
 		{"expiry", a.makeExpiry},
+		{"calls", a.makeTURN},
 		{"status socket", a.openAdmin},
 	} {
 		if err := part.make(); err != nil {
@@ -177,6 +179,9 @@ func (a *App) Start(context.Context) error {
 		a.addrs = append(a.addrs, listening{l.Name, addr})
 		a.mu.Unlock()
 		a.log.Info("listening", "part", "app", "listener", l.Name, "addr", addr.String())
+		if err := a.listenUDP(l, addr); err != nil {
+			return err
+		}
 	}
 	if n := a.net.CloseInherited(); n > 0 {
 		a.log.Warn("inherited sockets that no listener wants were closed", "part", "app", "sockets", n)

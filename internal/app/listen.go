@@ -15,6 +15,7 @@ func (a *App) listeners() []netserve.Listener {
 		Mode: netserve.Mux, PerClient: lim.HTTPSPerClient, TLS: a.webTLS(), Handler: a.web.https, Plain: a.web.redirect,
 		ALPN: map[string]netserve.Handler{"imap": a.imap, "smtp": a.submit, acme.ChallengeProtocol: proof{}},
 	}
+	a.calls.behind(&https)
 
 	proxies, unix := on.ProxyNetworks()
 	var all []netserve.Listener
@@ -36,6 +37,11 @@ func (a *App) listeners() []netserve.Listener {
 		Refuse: tooMany("421 4.7.0 Error: too many connections, try again later"),
 	})
 	add("https", on.HTTPS, https)
+	if a.calls != nil {
+		streams := netserve.Listener{PerClient: lim.TURNPerClient, TLS: a.webTLS(), Handler: a.calls}
+		add("turn", on.TURN, streams)
+		add("turns", on.TURNS, withTLS(streams))
+	}
 	add("http", on.HTTP, netserve.Listener{PerClient: lim.HTTPSPerClient, Handler: a.web.redirect})
 	add("imap_clear", on.IMAPClear, inClear(imap, a.imap.Clear()))
 	add("submission_clear", on.SubmissionClear, inClear(smtp, a.submit.Clear()))

@@ -15,6 +15,7 @@ import (
 var shown = []string{
 	"created_accounts", "rejected_registrations", "delivered_mail", "quota_exceeded", "storage_trimmed_messages",
 	"expired_messages", "expired_accounts", "imap_sessions", "imap_idle", "received_mail", "received_refused",
+	"turn_relayed_bytes",
 	"push_sent", "push_gone", "push_failed", "push_discarded",
 }
 
@@ -24,7 +25,7 @@ func (a *App) Status() admin.Status {
 		Version: a.opt.Version, Commit: a.opt.Commit, Domain: a.cfg.Domain,
 		Started: a.started, Now: time.Now(),
 		Limits:   admin.LimitsOf(a.metrics),
-		Findings: slices.Concat(a.storeFindings(), a.certs.Findings(), a.versions.Findings(), a.pushFindings(), a.birthFindings(), a.fileFindings(), a.expiry.Findings(), a.irohFindings()),
+		Findings: slices.Concat(a.storeFindings(), a.certs.Findings(), a.versions.Findings(), a.pushFindings(), a.birthFindings(), a.fileFindings(), a.expiry.Findings(), a.irohFindings(), a.turnFindings()),
 	}
 	a.mu.Lock()
 	for _, l := range a.addrs {

@@ -9,6 +9,7 @@ func (a *App) answerVerbs() {
 	a.handleStore()
 	a.handleInvites()
 	a.handlePush()
+	a.handleTURN()
 	a.handleDKIM()
 	a.handleQueue()
 }

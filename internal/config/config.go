@@ -31,6 +31,7 @@ type Config struct {
 	Log      Log      `toml:"log"`
 	Iroh     Iroh     `toml:"iroh"`
 	DERP     DERP     `toml:"derp"`
+	TURN     TURN     `toml:"turn"`
 	Contact  Contact  `toml:"contact"`
 	Web      Web      `toml:"web"`
 
@@ -72,6 +73,11 @@ type Listen struct {
 	// laboratories and for a server of one's own in front: loopback and private
 	// addresses only. Default [].
 	HTTPClear []string `toml:"http_clear"`
+	// TURN relays calls, over UDP and TCP. Default ["[::]:3478"].
+	TURN []string `toml:"turn"`
+	// TURNS relays calls inside TLS, over TCP; listen.https does so too.
+	// Default ["[::]:5349"].
+	TURNS []string `toml:"turns"`
 	// Metrics serves /metrics in the Prometheus text format: loopback and
 	// private addresses only. Default [].
 	Metrics []string `toml:"metrics"`
@@ -258,6 +264,9 @@ type Limits struct {
 	// HTTPSPerClient bounds the connections of one client to listen.https,
 	// whatever they speak, and to listen.http; 0 for no bound. Default 1000.
 	HTTPSPerClient int `toml:"https_per_client"`
+	// TURNPerClient bounds the connections of one client to listen.turn and
+	// listen.turns, over TCP; 0 for no bound. Default 200.
+	TURNPerClient int `toml:"turn_per_client"`
 	// IMAPSessionsPerAccount bounds the IMAP sessions that are logged in to one
 	// account from one client address, at most 10000; 0 for no bound.
 	// Default 100.
@@ -408,6 +417,46 @@ type DERP struct {
 	VerifyURL string `toml:"verify_url"`
 	// MaxClients bounds the connections; 0 for no bound. Default 1000.
 	MaxClients int `toml:"max_clients"`
+}
+
+// TURN relays the calls of clients that cannot reach each other. Accounts get
+// credentials for it, each good for five days or more; nobody else can use it,
+// and nobody can reach what is inside: private networks, this host.
+type TURN struct {
+	// Enabled serves it. Without it clients use a public one. Default true.
+	Enabled bool `toml:"enabled"`
+	// Announce is the name or IPv4 address that clients are told; they use the
+	// port of the first address of listen.turn. Empty is the domain. Default "".
+	Announce string `toml:"announce"`
+	// External are the addresses that the world knows this host by, where it has
+	// others itself because a NAT stands before it: at most one IPv4 and one IPv6
+	// address. The NAT must lead the ports from turn.min_port to turn.max_port
+	// here, unchanged. Default [].
+	External []string `toml:"external"`
+	// MinPort is the first UDP port that calls are relayed at, from 1024. A
+	// firewall must let those up to turn.max_port in. Default 49152.
+	MinPort int `toml:"min_port"`
+	// MaxPort is the last of these ports. Each allocation takes one.
+	// Default 65535.
+	MaxPort int `toml:"max_port"`
+	// AllowPeers are networks inside that may be called all the same, such as
+	// "10.1.0.0/16"; this host's own addresses are never among them.
+	// Default [].
+	AllowPeers []string `toml:"allow_peers"`
+	// MaxAllocations bounds the allocations of all clients; a call takes two or
+	// more. Default 1000.
+	MaxAllocations int `toml:"max_allocations"`
+	// PerAccount bounds the allocations of one account. Default 10.
+	PerAccount int `toml:"per_account"`
+	// BytesPerSecond is how much may pass through one allocation over time, both
+	// ways together, "16K" to "16G". Default "1M".
+	BytesPerSecond Size `toml:"bytes_per_second"`
+	// BytesPerDay is how much may pass for one account in a day, "1M" to "1024T".
+	// Default "20G".
+	BytesPerDay Size `toml:"bytes_per_day"`
+	// Idle is how long an allocation stays through which nothing passes, "1m" to
+	// "1h". Default "10m".
+	Idle Duration `toml:"idle"`
 }
 
 // Contact tells clients whom to ask.

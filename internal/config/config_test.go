@@ -178,7 +178,7 @@ func TestDemo(t *testing.T) {
 			taken[addr] = true
 		}
 	}
-	if len(taken) != 6 {
+	if len(taken) != 7 {
 		t.Errorf("%d listeners", len(taken))
 	}
 	b, err := Demo(t.TempDir())

@@ -19,6 +19,7 @@ func Default(domain string) *Config {
 			Submissions: []string{"[::]:465"}, Submission: []string{"[::]:587"},
 			SMTP:  []string{"[::]:25"},
 			HTTPS: []string{"[::]:443"}, HTTP: []string{"[::]:80"},
+			TURN: []string{"[::]:3478"}, TURNS: []string{"[::]:5349"},
 		},
 		TLS:  TLS{Mode: defaultTLSMode(domain)},
 		ACME: ACME{Directory: "https://acme-v02.api.letsencrypt.org/directory", DNSKeyAlgorithm: "hmac-sha256"},
@@ -33,7 +34,7 @@ func Default(domain string) *Config {
 			MaxConnections: 20000, MaxIMAPConnections: 10000, MaxSMTPConnections: 1000,
 			IMAPPerClient: 1000, SubmissionPerClient: 200,
 			MaxReceiveConnections: 1000, ReceivePerClient: 50, ReceivePerMinute: 6000, ReceiveBurst: 1000,
-			HTTPSPerClient: 1000, IMAPSessionsPerAccount: 100,
+			HTTPSPerClient: 1000, TURNPerClient: 200, IMAPSessionsPerAccount: 100,
 			NewBurst: 100, NewPerSecond: 1, SignupBurst: 100, SignupPerSecond: 1,
 			MaxLoad1m: 5, MinAvailableMemory: 200 * Mebi, MinFreeDiskSpace: 1 * Gibi, MinFreeInodes: 20_000,
 		},
@@ -48,7 +49,11 @@ func Default(domain string) *Config {
 		},
 		Push: Push{Enabled: true, URL: "https://notifications.delta.chat/notify"},
 		DERP: DERP{MaxClients: 1000},
-		Log:  Log{Level: "info", Format: LogText},
+		TURN: TURN{
+			Enabled: true, MinPort: 49152, MaxPort: 65535, MaxAllocations: 1000, PerAccount: 10,
+			BytesPerSecond: 1 * Mebi, BytesPerDay: 20 * Gibi, Idle: Duration(10 * time.Minute),
+		},
+		Log: Log{Level: "info", Format: LogText},
 
 		Federation: Federation{
 			AddressLiterals: LiteralsChecked, UnderscoreDomains: true,
@@ -90,13 +95,15 @@ func Demo(dataDir string) (*Config, error) {
 	c := Default("_demo.test")
 	c.DataDir = dataDir
 	c.Federation.Outgoing = OutgoingOff // nobody could answer
-	c.Log.Level = "warn"   // the invites stay on the screen
-	c.Push.Enabled = false // a first look calls nobody
-	c.Listen.SMTP = nil    // and no other server knows its name
+	c.Log.Level = "warn"                // the invites stay on the screen
+	c.Push.Enabled = false              // a first look calls nobody
+	c.Listen.SMTP = nil                 // and no other server knows its name
+	c.Listen.TURNS = nil
+	c.TURN.Announce = "127.0.0.1" // no DNS knows the domain
 	c.Limits.AnyMachine()
 	port := demoPort
 	for _, addrs := range []*[]string{
-		&c.Listen.Submissions, &c.Listen.Submission, &c.Listen.IMAPS, &c.Listen.IMAP, &c.Listen.HTTPS, &c.Listen.HTTP,
+		&c.Listen.Submissions, &c.Listen.Submission, &c.Listen.IMAPS, &c.Listen.IMAP, &c.Listen.HTTPS, &c.Listen.HTTP, &c.Listen.TURN,
 	} {
 		addr, err := freeAddr(&port)
 		if err != nil {

@@ -70,6 +70,10 @@ func (k *checker) listen(l *Listen) {
 		}
 		for i, text := range addrs {
 			if path, ok := strings.CutPrefix(text, "unix:"); ok {
+				if name == "turn" || name == "turns" {
+					k.badElement(key, i, "%s: clients come to it by their address, so it cannot be a Unix socket", quoteShort(text))
+					continue
+				}
 				if why := checkSocket(path); why != "" {
 					k.badElement(key, i, "%s: %s", quoteShort(text), why)
 				}
