@@ -27,6 +27,7 @@ type Outcome struct {
 	Copied      []Copied    // by Copy and Move, ascending by Source
 	Changed     []UID       // by SetFlags and Expunge, ascending
 	Skipped     []UID       // by SetFlags with UnchangedSince: changed meanwhile
+	Queued      QueueID     // that an Enqueue got
 }
 
 // Copied pairs the UID of a message with the one its copy got.

@@ -70,6 +70,7 @@ type Store interface {
 	Close() error
 
 	Administration
+	Queue
 }
 
 // MailboxInfo is one row of Mailboxes.

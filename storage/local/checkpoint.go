@@ -72,6 +72,8 @@ type checkpoint struct {
 	states []accountAt
 	files  []ownedFile // written under their new name, to be renamed
 
+	queueVersion uint64 // that its index has; zero when none was written
+
 	known    map[*account]bool // in trouble before seq was taken
 	troubled map[*account]bool // those of them that still are: their records are carried on
 }
@@ -152,6 +154,9 @@ func (cp *checkpoint) run() error {
 		return err
 	}
 	s.noteAccounts(cp.states)
+	if err := cp.queue(); err != nil {
+		return err
+	}
 	if err := cp.counters(); err != nil {
 		return err
 	}
@@ -232,6 +237,8 @@ func (cp *checkpoint) sort(failed map[*account]error) error {
 	var again error
 	for a, err := range failed {
 		switch {
+		case a == nil: // the queue
+			return err
 		case cp.known[a]:
 			cp.troubled[a] = true
 		case s.inTrouble(a, err, false):
@@ -260,6 +267,7 @@ func (cp *checkpoint) withdraw(a *account, from int) {
 
 // capture takes the durable state of every account that no snapshot has.
 func (cp *checkpoint) capture() {
+	cp.s.queue.publish()
 	cp.s.mu.Lock()
 	list := make([]*account, 0, len(cp.s.dirty))
 	for a := range cp.s.dirty {
@@ -357,6 +365,9 @@ func (cp *checkpoint) finish() error {
 		if clean {
 			s.release(at.a)
 		}
+	}
+	if cp.queueVersion > 0 {
+		s.queue.written.Store(cp.queueVersion)
 	}
 	s.dropStaged(cp.seq)
 	for _, name := range s.oldCounters {

@@ -29,6 +29,10 @@ type commit struct {
 	builders map[*account]*builder
 	messages uint32   // put into mailboxes so far
 	trimmed  capacity // what left for want of quota
+
+	places map[int]places // by operation, of each Dequeue
+	queues bool           // there are operations on the queue
+	edit   *queueEdit     // what they come to
 }
 
 // Commit implements storage.Store.
@@ -61,10 +65,11 @@ func (s *Store) Commit(ctx context.Context, b storage.Batch) (storage.Result, er
 // open does everything that takes I/O: accounts and content.
 func (c *commit) open(ctx context.Context) error {
 	room := 4 * c.s.inline
-	for _, op := range c.batch.Ops {
+	for i, op := range c.batch.Ops {
 		if err := c.openAccount(op); err != nil {
 			return err
 		}
+		c.openQueue(i, op)
 		given := contentIn(op)
 		if given == nil {
 			continue
@@ -106,8 +111,21 @@ func contentIn(op storage.Op) storage.Content {
 		return op.Content
 	case storage.Append:
 		return op.Content
+	case storage.Enqueue:
+		return op.Content
 	}
 	return nil
+}
+
+// openQueue reads what an operation on the queue needs.
+func (c *commit) openQueue(i int, op storage.Op) {
+	c.queues = c.queues || ofQueue(op)
+	if end, ok := op.(storage.Dequeue); ok {
+		if c.places == nil {
+			c.places = map[int]places{}
+		}
+		c.places[i] = c.s.queue.placesOf(end.ID, end.To)
+	}
 }
 
 // openAccount brings the account of an operation into memory.
@@ -221,9 +239,20 @@ func (c *commit) run(prepared map[int]string) (per []storage.Outcome, seq uint64
 			return nil, 0, errBury
 		}
 	}
+	if c.queues {
+		q := c.s.queue
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		c.edit = q.edit()
+		seq = q.seq
+	}
 	per = make([]storage.Outcome, len(c.batch.Ops))
 	for i, op := range c.batch.Ops {
-		c.do(op, prepared[i], &per[i])
+		if ofQueue(op) {
+			c.doQueue(op, c.places[i], &per[i])
+		} else {
+			c.do(op, prepared[i], &per[i])
+		}
 		if per[i].Err != nil && c.batch.AllOrNone {
 			return nil, 0, fmt.Errorf("operation %d: %w", i, per[i].Err)
 		}
@@ -236,10 +265,10 @@ func (c *commit) run(prepared map[int]string) (per []storage.Outcome, seq uint64
 		// What the outcomes rest on must be durable, too.
 		seq = max(seq, a.next.seq)
 	}
-	if len(builders) == 0 {
+	if len(builders) == 0 && (c.edit == nil || !c.edit.changed) {
 		return per, min(seq, uint64(c.s.journal.Last())), nil
 	}
-	seq, err = c.s.append(&c.record, builders)
+	seq, err = c.s.append(&c.record, builders, c.contents)
 	return per, seq, err
 }
 
@@ -291,8 +320,9 @@ func (c *commit) release() {
 }
 
 // append gives a record its place in the journal and makes the builders'
-// states the newest of their accounts. The accounts are locked.
-func (s *Store) append(r *record, builders []*builder) (uint64, error) {
+// states the newest of their accounts. The accounts are locked, and the queue
+// when the record changes it.
+func (s *Store) append(r *record, builders []*builder, contents []*content) (uint64, error) {
 	parts := r.encode()
 	s.placing.RLock()
 	defer s.placing.RUnlock()
@@ -308,6 +338,9 @@ func (s *Store) append(r *record, builders []*builder) (uint64, error) {
 		b.a.pub.Unlock()
 		b.a.next = b.st
 		s.markDirty(b.a)
+	}
+	if r.changesQueue() {
+		s.queue.commit(r, seq, contents)
 	}
 	return seq, nil
 }
@@ -340,6 +373,7 @@ func (s *Store) finish(seq uint64, accounts []*account) error {
 	for _, a := range accounts {
 		s.publish(a)
 	}
+	s.queue.publish()
 	s.settler.look(s.journal.Size())
 	return nil
 }

@@ -53,6 +53,9 @@ type Config struct {
 	// Idle is how long an account stays in memory after its last use.
 	// Default 60 s.
 	Idle time.Duration
+	// QueueMax is how many entries the queue for other servers may have. Default
+	// 250000. One sender may have a tenth of them.
+	QueueMax int
 	// HashLimit bounds how many passwords are hashed at once. Default two per
 	// processor.
 	HashLimit int
@@ -102,6 +105,9 @@ func (c Config) withDefaults() Config {
 	setTime(&c.SettleAfter, 10*time.Second)
 	setTime(&c.CheckpointEvery, 10*time.Minute)
 	setTime(&c.Idle, time.Minute)
+	if c.QueueMax <= 0 {
+		c.QueueMax = defaultQueueMax
+	}
 	if c.HashLimit <= 0 {
 		c.HashLimit = 2 * runtime.GOMAXPROCS(0)
 	}

@@ -80,15 +80,16 @@ func (it *item) fileName(m *storage.Message, loc uint32) (sub, name string) {
 // content is the octets of one or more messages that have no file yet.
 // Store.bodies guards all but size, crc and staged.
 type content struct {
-	size   int64
-	crc    uint32
-	mem    []byte // nil when in a staging file, or in the file of home
-	staged string // name in the staging directory
-	ours   bool   // staged by the store itself, not by a Draft
-	users  int    // items that are neither settled nor dead
-	home   *home  // an item that has a file of this content
-	first  uint64 // the record that brought it here
-	last   uint64 // the last record that names the staging file
+	size    int64
+	crc     uint32
+	mem     []byte  // nil when in a staging file, or in the file of home
+	staged  string  // name in the staging directory
+	ours    bool    // staged by the store itself, not by a Draft
+	users   int     // items that are neither settled nor dead, and such entries of the queue
+	home    *home   // an item that has a file of this content
+	inQueue *queued // an entry of the queue that had one; it may have ended
+	first   uint64  // the record that brought it here
+	last    uint64  // the last record that names the staging file
 	// waiting are the items that hold it, and such as have their file by now.
 	waiting []job
 }
@@ -265,18 +266,9 @@ func (s *Store) removeStaged(name string) {
 	}
 }
 
-// hold gives a new item its content, once its record has its number. It is
-// the only place where content gains a user.
-func (s *Store) hold(a *account, add *addition, seq uint64) {
-	s.bodies.Lock()
-	defer s.bodies.Unlock()
-	c := add.from.content
-	if c == nil && add.from.item != nil {
-		c = s.share(add.from)
-	}
-	if c == nil {
-		return
-	}
+// use gives content one user more, by the record of that number. Store.bodies
+// is held.
+func (s *Store) use(c *content, seq uint64) {
 	if c.users == 0 {
 		s.fresh.Add(int64(len(c.mem)))
 		s.held[c] = true
@@ -288,6 +280,20 @@ func (s *Store) hold(a *account, add *addition, seq uint64) {
 	if c.staged != "" {
 		c.last = max(c.last, seq)
 	}
+}
+
+// hold gives a new item its content, once its record has its number.
+func (s *Store) hold(a *account, add *addition, seq uint64) {
+	s.bodies.Lock()
+	defer s.bodies.Unlock()
+	c := add.from.content
+	if c == nil && add.from.item != nil {
+		c = s.share(add.from)
+	}
+	if c == nil {
+		return
+	}
+	s.use(c, seq)
 	c.waiting = append(c.waiting, job{kind: jobSettle, a: a, box: add.box, msg: add.msg, it: add.it})
 	add.it.content.Store(c)
 }
@@ -314,13 +320,18 @@ func (s *Store) letGo(it *item) {
 		return
 	}
 	it.content.Store(nil)
+	s.unuse(c)
+}
+
+// unuse says that a user of content needs it no longer. Store.bodies is held.
+func (s *Store) unuse(c *content) {
 	c.users--
 	if c.users > 0 {
 		return
 	}
 	s.fresh.Add(-int64(len(c.mem)))
 	delete(s.held, c)
-	c.mem, c.waiting = nil, nil
+	c.mem, c.waiting, c.inQueue = nil, nil, nil
 	if c.home != nil && c.home.it.content.Load() == c {
 		c.home.it.content.Store(nil)
 	}

@@ -141,6 +141,7 @@ func openStill(cfg Config) (*Store, error) {
 	s, err := Open(cfg)
 	if err == nil {
 		s.settler.stop()
+		s.queue.flusher.stop()
 	}
 	return s, err
 }
@@ -174,6 +175,9 @@ func dump(s *Store, passwords bool) (string, error) {
 		if err := dumpAccount(&b, s, a, local, passwords); err != nil {
 			return "", err
 		}
+	}
+	if err := dumpQueue(&b, s); err != nil {
+		return "", err
 	}
 	return b.String(), nil
 }
@@ -323,6 +327,9 @@ func filesFit(s *Store, disk *faultfs.FS) error {
 				return fmt.Errorf("%s %s: %d files, %d messages, %w", local, info.Name, len(files), len(v.Messages), err)
 			}
 		}
+	}
+	if err := queueFits(s, disk); err != nil {
+		return err
 	}
 	left, err := disk.ReadDir(stagingDir)
 	if err != nil || len(left) > 0 {

@@ -96,7 +96,7 @@ func drills() []drill {
 			settleNow,
 		}
 	}
-	return append(expiryDrills(), []drill{
+	return append(append(expiryDrills(), queueDrills()...), []drill{
 		{name: "everything", lives: []life{{steps: workload()}}},
 		{
 			name: "adoption",

@@ -353,7 +353,7 @@ func (e *expiry) append(c *commit, a *account, decide func(*commit, *builder) bo
 		return false, 0, nil
 	}
 	messages = a.next.usage().Messages
-	if e.seq, err = e.s.append(&c.record, []*builder{b}); err != nil {
+	if e.seq, err = e.s.append(&c.record, []*builder{b}, nil); err != nil {
 		return false, 0, err
 	}
 	return true, messages, nil

@@ -176,7 +176,7 @@ func (s *Store) write(a *account, r *record) error {
 		b.apply(&r.changes[i], n, nil)
 		n += r.changes[i].messages()
 	}
-	seq, err := s.append(r, []*builder{b})
+	seq, err := s.append(r, []*builder{b}, nil)
 	a.mu.Unlock()
 	if err != nil {
 		return err

@@ -59,10 +59,13 @@ const (
 	changeExpunge                         // box, modseq, list with uid
 	changeAdopt                           // box, uid, modseq, flags, at, size, text: base name, remove: lies in cur
 	changeRebuilt                         // box, validity, id, uid: UIDNEXT, modseq
+	changeEnqueue                         // queue: id, env; at, content
+	changeDequeue                         // queue: id, gone
+	changeMarks                           // queue: id, marks
 	changeKinds
 )
 
-// change is one change of one account. Which fields a kind uses stands
+// change is one change of one account, or of the queue. Which fields a kind uses stands
 // beside it.
 type change struct {
 	kind     changeKind
@@ -82,6 +85,7 @@ type change struct {
 	size     int64
 	content  int
 	list     []changed
+	queue    *queueChange // of changes of the queue, which have no account
 }
 
 // changed is one message of a change.
@@ -219,6 +223,8 @@ func (e *encoder) change(c *change) {
 		e.b = append(e.b, c.id[:]...)
 		e.number(uint64(c.uid))
 		e.number(uint64(c.modseq))
+	case changeEnqueue, changeDequeue, changeMarks:
+		e.queueChange(c)
 	default:
 		panic("a change of no kind: no code makes one")
 	}
@@ -251,7 +257,7 @@ func decodeRecord(b []byte) (*record, error) {
 	}
 	for n := d.count(3); n > 0 && d.err == nil; n-- {
 		c := d.change()
-		if c.account >= len(r.accounts) || c.kind == changeAdd && c.content >= len(r.contents) {
+		if c.account >= len(r.accounts) && !c.kind.ofQueue() || (c.kind == changeAdd || c.kind == changeEnqueue) && c.content >= len(r.contents) {
 			d.fail("a change points outside the record")
 		}
 		r.changes = append(r.changes, c)
@@ -437,6 +443,8 @@ func (d *decoder) change() (c change) {
 	case changeRebuilt:
 		c.validity, c.id = d.life()
 		c.uid, c.modseq = d.uid(), d.modseq()
+	case changeEnqueue, changeDequeue, changeMarks:
+		d.queueChange(&c)
 	default:
 		d.fail("an unknown kind of change")
 	}

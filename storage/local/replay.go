@@ -44,6 +44,9 @@ func (s *Store) openJournal() error {
 		if !any {
 			any = true
 			s.trimmed.Store(uint64(seq) - 1)
+			if err := s.queue.load(); err != nil {
+				return err
+			}
 		}
 		list, err := s.replayRecord(uint64(seq), octets, staged)
 		for _, a := range list {
@@ -59,8 +62,12 @@ func (s *Store) openJournal() error {
 	s.journal = log
 	if !any {
 		s.trimmed.Store(uint64(log.Last()))
+		err = s.queue.load()
 	} else {
 		s.log.Info("journal replayed", "part", "storage", "records", uint64(log.Last())-s.trimmed.Load(), "accounts", len(touched))
+	}
+	if err == nil {
+		err = s.queue.finishReplay()
 	}
 	for _, a := range touched {
 		if failed := s.finishReplay(a); failed != nil && !s.closeAccount(a, failed) {
@@ -166,6 +173,12 @@ func (s *Store) replay(at uint64, carried *carried, r *record, staged map[string
 	n := uint32(0)
 	for i := range r.changes {
 		c := &r.changes[i]
+		if c.kind.ofQueue() {
+			if at == seq { // what is carried on is carried for accounts
+				s.queue.replayChange(c, seq, contents)
+			}
+			continue
+		}
 		b := builders[c.account]
 		if b == nil { // of no concern, or closed
 			n += c.messages()

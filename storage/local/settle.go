@@ -12,6 +12,9 @@ import (
 
 // do does an urgent job.
 func (s *Store) do(j *job) error {
+	if j.q != nil {
+		return s.queue.remove(j.q)
+	}
 	switch j.kind {
 	case jobUnlink:
 		return s.unlink(j)
@@ -87,6 +90,9 @@ func (s *Store) makeAccountDir(a *account) error {
 
 // settle gives an item its file, if it lives.
 func (s *Store) settle(j *job) error {
+	if j.q != nil {
+		return s.queue.settle(j.q)
+	}
 	loc := j.it.loc.Load()
 	if loc&(locSettled|locDead) != 0 {
 		return nil

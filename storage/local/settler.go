@@ -32,7 +32,16 @@ type job struct {
 	msg  storage.Message
 	it   *item
 	file maildir.File // of jobRemove
+	q    *queued      // of jobSettle and jobUnlink of the queue, which has no account
 	due  time.Time    // of jobSettle
+}
+
+// dead tells whether what is to be settled has died.
+func (j *job) dead() bool {
+	if j.q != nil {
+		return j.q.is(queuedEnded)
+	}
+	return j.it.loc.Load()&locDead != 0
 }
 
 // settler brings the files of mailboxes after the journal. Jobs of an account
@@ -60,7 +69,7 @@ func newSettler(s *Store) *settler {
 	return &settler{s: s, wake: make(chan struct{}, 1), quit: make(chan struct{}), progress: make(chan struct{})}
 }
 
-// take takes jobs of one account.
+// take takes jobs of one account, or with nil of the queue.
 func (r *settler) take(a *account, jobs []job) {
 	if len(jobs) == 0 {
 		return
@@ -71,7 +80,7 @@ func (r *settler) take(a *account, jobs []job) {
 	for _, j := range jobs {
 		j.a, j.due = a, due
 		if j.kind == jobSettle {
-			if j.it.loc.Load()&locSettled == 0 {
+			if j.q != nil || j.it.loc.Load()&locSettled == 0 {
 				hurry = hurry || len(r.fresh) == 0
 				r.fresh = append(r.fresh, j)
 			}
@@ -259,7 +268,7 @@ func (r *settler) nextFresh() (job, bool) {
 		return job{}, false
 	}
 	j := r.fresh[0]
-	if r.s.cfg.Now().Before(j.due) && r.s.fresh.Load() <= r.s.cfg.FreshBytes && j.it.loc.Load()&locDead == 0 {
+	if r.s.cfg.Now().Before(j.due) && r.s.fresh.Load() <= r.s.cfg.FreshBytes && !j.dead() {
 		return job{}, false
 	}
 	r.fresh[0] = job{}
@@ -349,6 +358,9 @@ func (r *settler) upkeep() {
 }
 
 func (s *Store) anyDirty() bool {
+	if s.queue.unwritten() {
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.dirty) > 0

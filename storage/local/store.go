@@ -43,10 +43,11 @@ type Store struct {
 	hashing   gate
 	settler   *settler
 	clock     *clock
+	queue     *queue
 	names     *nameList // of accounts that are gone
 	expiring  gate      // lets one expiry run at a time
 
-	created                                      prometheus.Counter
+	created, queueBroken                         prometheus.Counter
 	trimmedMessages, trimmedOctets, quotaRefused prometheus.Counter
 	refused                                      *prometheus.CounterVec     // by reason
 	refusals                                     *ratelimit.Limiter[string] // how often each reason is logged
@@ -107,6 +108,7 @@ func Open(cfg Config) (*Store, error) {
 		sources:         map[*item]bool{},
 		held:            map[*content]bool{},
 		created:         cfg.Metrics.Counter("created_accounts", "Accounts created."),
+		queueBroken:     cfg.Metrics.Counter("storage_queue_broken", "Queued messages that could not be read and were put aside."),
 		trimmedMessages: cfg.Metrics.Counter("storage_trimmed_messages", "Messages that left because their mailbox got full."),
 		quotaRefused:    cfg.Metrics.Counter("storage_quota_refusals", "Messages that a full mailbox did not take, by whatever way they came."),
 		trimmedOctets:   cfg.Metrics.Counter("storage_trimmed_bytes", "Octets of messages that left because their mailbox got full."),
@@ -122,6 +124,7 @@ func Open(cfg Config) (*Store, error) {
 	if err := s.openDir(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	s.queue = newQueue(s)
 	if err := s.start(); err != nil {
 		if errors.Is(err, journal.ErrCorrupt) {
 			err = fmt.Errorf("%w. %s", err, corruptRemedy)
@@ -177,6 +180,7 @@ func (s *Store) start() error {
 	s.cfg.Metrics.Gauge("storage_fresh_bytes", "Content in memory that has no file yet.", func() float64 { return float64(s.fresh.Load()) })
 	s.cfg.Metrics.Gauge("storage_journal_bytes", "Journal since the last checkpoint.", func() float64 { return float64(s.journal.Size()) })
 	s.settler.start()
+	s.queue.flusher.start()
 	return nil
 }
 
@@ -191,6 +195,7 @@ func (s *Store) Close() error {
 	s.closed = true
 	s.mu.Unlock()
 	s.settler.stop()
+	s.queue.flusher.stop()
 	var err error
 	if !s.readOnly.Load() {
 		err = s.checkpoint()

@@ -9,7 +9,7 @@ import (
 // conformant is the Config that storetest wants.
 func conformant(dir string) Config {
 	return Config{
-		Dir: dir, Domain: storetest.Domain, Quota: storetest.Quota, MaxMessage: 1 << 20, SegmentBytes: 1 << 20,
+		Dir: dir, Domain: storetest.Domain, Quota: storetest.Quota, MaxMessage: 1 << 20, SegmentBytes: 1 << 20, QueueMax: storetest.QueueMax,
 		Policy: Policy{UsernameMin: storetest.UsernameMin, UsernameMax: storetest.UsernameMax, PasswordMin: storetest.PasswordMin},
 	}
 }
@@ -51,6 +51,7 @@ func engine(s *Store, cfg Config, killed bool) storetest.Engine {
 		t.Helper()
 		if killed {
 			s.settler.stop()
+			s.queue.flusher.stop()
 			endJournal(t, s)
 			s.unlock()
 		} else if err := s.Close(); err != nil {

@@ -121,6 +121,9 @@ func (s *Store) inTroubleNow() []*account {
 // has nothing left to fail is out of it. Store.disk is held.
 func (s *Store) judgeRound(failed map[*account]error) {
 	for a, err := range failed {
+		if a == nil {
+			continue // the queue
+		}
 		if a.failures++; a.failures > 1 && a.trouble.Load() == nil {
 			s.inTrouble(a, err, false)
 		}

@@ -16,6 +16,7 @@ const (
 	UsernameMax = 10
 	PasswordMin = 9
 	Quota       = 100_000
+	QueueMax    = 100
 )
 
 // Engine is a store under test and what the suite needs to do to it.
@@ -107,5 +108,15 @@ var tests = []test{
 	{"a frozen account neither gets mail nor sends it", freeze},
 	{"a frozen account is frozen after opening anew", frozenStays},
 	{"where registration is closed nobody is born", registration},
+
+	{"what leaves is queued with what stays", queueTogether},
+	{"a queued message ends for each recipient", queueEnds},
+	{"a queued message ends as a batch says or not at all", queueTogetherNot},
+	{"marks of queued messages stay", queueMarks},
+	{"the queue takes only so much, and of one sender a tenth", queueBounds},
+	{"queued content of every size comes back", queueContents},
+	{"what is queued leaves when its sender is gone", queueOutlivesSender},
+	{"who watches the queue is told of everything once, in order", queueWatch},
+
 	{"a closed store says so", closed},
 }
