@@ -92,8 +92,9 @@ func (m *message) note(attr uint16, value []byte) {
 	}
 }
 
-// isChannel tells whether octets begin as data of a channel does.
-func isChannel(b []byte) bool { return len(b) >= channelHeader && b[0]&0xF0 == 0x40 }
+// isChannel tells whether octets begin as data of a channel does: 0x4000 to
+// 0x4FFF, and up to 0x7FFF for clients of RFC 5766, such as coturn's.
+func isChannel(b []byte) bool { return len(b) >= channelHeader && b[0]&0xC0 == 0x40 }
 
 // readChannel takes data of a channel apart. In a datagram it may have padding
 // behind it.

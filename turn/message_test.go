@@ -14,7 +14,7 @@ import (
 func TestFramesOfAStream(t *testing.T) {
 	binding := stun.MustBuild(stun.TransactionID, stun.BindingRequest).Raw
 	channel := []byte{0x40, 1, 0, 5, 'h', 'e', 'l', 'l', 'o'}
-	empty := []byte{0x4F, 0xFF, 0, 0}
+	empty := []byte{0x7F, 0xFF, 0, 0}
 	var stream []byte
 	for _, f := range [][]byte{binding, channel, {0, 0, 0}, empty, binding} {
 		stream = append(stream, f...)
@@ -41,7 +41,7 @@ func TestFramesThatAreNone(t *testing.T) {
 		{"GET / HTTP/1.1\r\n\r\n", errFrame},
 		{"\x00\x01\xff\xfc", errFrame}, // longer than any message may be
 		{"\x40\x00\xff\xff", errFrame},
-		{"\x50\x00\x00\x00", errFrame}, // a channel that nobody can bind
+		{"\x80\x00\x00\x00", errFrame}, // a channel that nobody can bind
 		{"\x00\x01\x00\x01", errFrame}, // not a multiple of four
 		{"\x00\x01\x00", io.ErrUnexpectedEOF},
 		{"\x00\x01\x00\x00\x21\x12", io.ErrUnexpectedEOF},
