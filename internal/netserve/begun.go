@@ -29,9 +29,9 @@ func (b *begun) Read(p []byte) (int, error) {
 // guessed is how many octets tell a protocol.
 const guessed = 8
 
-// guess asks a.Guess what a client speaks that named no protocol, by the first
-// octets inside TLS. They stay where a handler reads them. All who name none
-// speak first; who does not within the time of a handshake is nobody's.
+// guess asks a.Guess what a client speaks that named no protocol, or HTTP/1.1,
+// by the first octets inside TLS. They stay where a handler reads them. All such
+// clients speak first; who does not within the time of a handshake is nobody's.
 func (a *acceptor) guess(c *Conn) (Handler, error) {
 	stop := context.AfterFunc(a.s.ctx, func() { c.Close() })
 	defer stop()

@@ -43,8 +43,12 @@ func TestMuxGuessesByTheFirstOctets(t *testing.T) {
 	addr := listen(t, s, l)
 
 	const binary = "\x00\x01\x00\x00COOKabcd"
-	for name, pieces := range map[string][]string{"whole": {binary}, "in pieces": {binary[:3], binary[3:7], binary[7:]}} {
-		conn := dialTLS(t, addr, coreTLS())
+	for name, pieces := range map[string][]string{"whole": {binary}, "in pieces": {binary[:3], binary[3:7], binary[7:]}, "http/1.1": {binary}} {
+		cfg := coreTLS()
+		if name == "http/1.1" {
+			cfg = coreTLS("http/1.1", "stun.turn")
+		}
+		conn := dialTLS(t, addr, cfg)
 		for _, p := range pieces {
 			io.WriteString(conn, p)
 			time.Sleep(5 * time.Millisecond)

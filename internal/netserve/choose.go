@@ -102,7 +102,8 @@ func (a *acceptor) choose(c *Conn) (h Handler) {
 		if h, ok := a.ALPN[name]; ok {
 			return h
 		}
-		if name == "" && a.Guess != nil {
+		// Clients of coturn name HTTP/1.1 before TURN.
+		if (name == "" || name == "http/1.1") && a.Guess != nil {
 			h, err := a.guess(c)
 			if err != nil {
 				return nil

@@ -52,8 +52,8 @@ type Listener struct {
 	Handler Handler            // for Clear and TLS; for Mux what no ALPN or an unknown one asks for
 	ALPN    map[string]Handler // for Mux: by protocol, beside Handler
 	Plain   Handler            // for Mux: plain HTTP on the TLS port
-	// Guess, for Mux, is asked what a client speaks that named no protocol, by
-	// what it said first inside TLS: at least eight octets, or less when the first
+	// Guess, for Mux, is asked what a client speaks that named no protocol, or
+	// HTTP/1.1, by what it said first inside TLS: at least eight octets, or less when the first
 	// is a printable character. Nil from it means Handler; without Guess that is
 	// not looked at. It is also asked about what begins, outside of TLS, like
 	// neither TLS nor text: nil then means the end.
