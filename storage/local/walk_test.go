@@ -134,7 +134,8 @@ func (d *between) tick() {
 }
 
 func (d *between) OpenFile(name string, flag int) (journal.File, error) {
-	if flag&os.O_CREATE != 0 {
+	// The journal makes segments in the background, whenever it comes to it.
+	if flag&os.O_CREATE != 0 && !strings.HasPrefix(name, journalDir+"/") {
 		d.tick()
 	}
 	return d.FS.OpenFile(name, flag)
@@ -160,15 +161,44 @@ func (w *walker) next(s *Store) (stride, error) {
 	case dice < 3:
 		return unseen(checkpointNow), nil
 	case dice < 4:
-		op := w.message(views)
-		return amid(1+w.Intn(12), ops(fmt.Sprintf("%T %+v", op, op), op)), nil
+		return amid(1+w.Intn(12), w.some(s, views)), nil
 	case dice < 6:
 		if op := w.mailbox(views); op != nil {
 			return changing(ops(fmt.Sprintf("%T %+v", op, op), op)), nil
 		}
 	}
+	return changing(w.some(s, views)), nil
+}
+
+// some is something that is done to messages, or to what is queued.
+func (w *walker) some(s *Store, views []*storage.View) step {
+	if w.Intn(3) == 0 {
+		return w.queue(s)
+	}
 	op := w.message(views)
-	return changing(ops(fmt.Sprintf("%T %+v", op, op), op)), nil
+	return ops(fmt.Sprintf("%T %+v", op, op), op)
+}
+
+// queue takes a message that leaves, with what stays or without, or does
+// something to one.
+func (w *walker) queue(s *Store) step {
+	var all []storage.QueueEntry
+	s.Watch(func(e storage.QueueEntry) { all = append(all, e) })()
+	dice := w.Intn(10)
+	if len(all) == 0 || dice < 4 {
+		w.mails++
+		c := mail(fmt.Sprintf("mail %d", w.mails), []int{100, 5000, 5000, 3000}[w.Intn(4)])
+		list := []storage.Op{leave(c, "bob", "carol"), leave(c, "dave"), storage.Append{Account: acct("alice"), Mailbox: "INBOX", Content: c}}
+		return ops(fmt.Sprintf("queue mail %d, %d operations", w.mails, 1+dice%3), list[:1+dice%3]...)
+	}
+	e := all[w.Intn(len(all))]
+	switch {
+	case dice < 6:
+		return done(e.ID, []string{"bob", "carol", "dave"}[w.Intn(3)])
+	case dice < 8:
+		return done(e.ID, "bob", "carol", "dave")
+	}
+	return ops(fmt.Sprintf("mark %d", e.ID), storage.MarkQueued{ID: e.ID, Set: storage.QueueMarks(w.Intn(4)), Unset: storage.QueueHeld})
 }
 
 // mailbox makes, renames or removes one; nil when it does not come to it.
