@@ -25,7 +25,6 @@ import (
 type front struct {
 	http, tls int
 	source    atomic.Pointer[Source]
-	kept      sync.Map // open connections, so that a test can look at them
 }
 
 func newFront(t *testing.T) *front {

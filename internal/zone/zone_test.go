@@ -132,7 +132,7 @@ func TestThePolicyKeepsItsID(t *testing.T) {
 		}
 	}
 	a, b := Policy("relay.test"), Policy("other.test")
-	if id(a) != id(a) || id(a) == id(b) {
+	if again := id(a); again != id(a) || again == id(b) {
 		t.Error("not by the text")
 	}
 	keep(a, "", false)

@@ -32,7 +32,7 @@ type Which struct {
 	All  bool              `json:"all,omitempty"`
 }
 
-// ErrWhich: a verb that is about nothing.
+// ErrWhich refuses a verb that is about nothing.
 var ErrWhich = errors.New("say which: IDs, a destination, or all")
 
 // pick gives the entries meant, ascending; q.mu is held.

@@ -55,7 +55,7 @@ func (s *shelf) Queued(_ context.Context, id storage.QueueID) (storage.QueueItem
 }
 
 func (s *shelf) ReadQueued(_ context.Context, id storage.QueueID, f func(storage.Content) error) error {
-	if _, err := s.Queued(nil, id); err != nil {
+	if _, err := s.Queued(context.Background(), id); err != nil {
 		return err
 	}
 	return f(text{strings.NewReader("Subject: x\r\n\r\n")})

@@ -38,7 +38,7 @@ type Patience struct {
 	Write   time.Duration // for each piece of content to leave; default 60s
 }
 
-// ErrNoTLS: the peer does not offer STARTTLS.
+// ErrNoTLS says that the peer does not offer STARTTLS.
 var ErrNoTLS = errors.New("the peer does not offer STARTTLS")
 
 // Dialogue reads the greeting on conn and says EHLO with name. It owns conn

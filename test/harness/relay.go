@@ -78,8 +78,8 @@ func laboratory(domain, dataDir string) *config.Config {
 	cfg := config.Default(domain)
 	cfg.DataDir = dataDir
 	cfg.Federation.Outgoing = config.OutgoingOff // a test that wants it says where to
-	cfg.Push.Enabled = false // no test calls the world
-	cfg.Limits.AnyMachine()  // tests run on busy ones
+	cfg.Push.Enabled = false                     // no test calls the world
+	cfg.Limits.AnyMachine()                      // tests run on busy ones
 	cfg.Limits.SignupBurst = 0
 	cfg.TLS.Mode = config.TLSSelfSigned
 	for _, name := range cfg.Listen.Names() {
