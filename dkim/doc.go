@@ -1,6 +1,11 @@
 // Package dkim signs mail that leaves the relay and verifies mail that comes
 // to it (RFC 6376, RFC 8301, RFC 8463).
 //
+// Signatures are verified and made by emersion/go-msgauth (library.go). All
+// else is what stands in front of it: bounds, so that it never meets what
+// costs it more than its size; the tags, which it reads less strictly or
+// otherwise; the keys, which are remembered.
+//
 // A Check is fed with content as it arrives and says at the end whether the
 // domain of the author signed it; a Signing is fed in the same way and gives
 // the fields to put in front. Both hold the header and a hash, never the body,

@@ -24,7 +24,8 @@ type field struct {
 	raw  string
 }
 
-// splitFields splits a header, whose lines end in CRLF.
+// splitFields splits a header, whose lines end in CRLF. Where another reader
+// could see other lines it is no header.
 func splitFields(head string, most int) ([]field, error) {
 	var fields []field
 	for head != "" {
@@ -38,6 +39,9 @@ func splitFields(head string, most int) ([]field, error) {
 		name = strings.ToLower(strings.TrimRight(name, " \t"))
 		if !ok || !isFieldName(name) {
 			return nil, fmt.Errorf("%w: a line without a field name", errHeader)
+		}
+		if n := strings.Count(raw, "\r\n"); strings.Count(raw, "\r") != n || strings.Count(raw, "\n") != n {
+			return nil, fmt.Errorf("%w: a bare CR or LF", errHeader)
 		}
 		fields = append(fields, field{name, raw})
 	}
@@ -78,30 +82,4 @@ func headEnd(b []byte, from int) int {
 		return from + i + 2
 	}
 	return -1
-}
-
-// picker takes the fields that h= names: of several with one name the last
-// one first (RFC 6376 section 5.4.2).
-type picker struct {
-	fields []field
-	left   map[string][]int // indexes that were not taken, by name
-}
-
-func newPicker(fields []field) *picker {
-	p := &picker{fields, make(map[string][]int, len(fields))}
-	for i, f := range fields {
-		p.left[f.name] = append(p.left[f.name], i)
-	}
-	return p
-}
-
-// pick gives the next field of that name, "" when there is none (any more).
-func (p *picker) pick(name string) string {
-	left := p.left[name]
-	if len(left) == 0 {
-		return ""
-	}
-	last := len(left) - 1
-	p.left[name] = left[:last]
-	return p.fields[left[last]].raw
 }

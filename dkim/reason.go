@@ -10,10 +10,11 @@ const (
 	TooBig     Reason = "too-big"     // over 8 KiB, or over 100 names in h=
 	Algorithm  Reason = "algorithm"   // v=, a=, c= or q= has a value we do not take; SHA-1 among them
 	BodyLength Reason = "body-length" // l=: the end of the body is anybody's
-	Identity   Reason = "identity"    // i= is not of the domain, or the key does not allow it
+	Identity   Reason = "identity"    // i= is not of the domain as spelled in d=, or the key does not allow it
 	Author     Reason = "author"      // h= does not name From for each that there is
 	Expired    Reason = "expired"     // x= has passed, or is not after t=
 	Future     Reason = "future"      // t= is still to come
+	EmptyLines Reason = "empty-lines" // over 8,192 of them in a row in the body
 	BodyHash   Reason = "body-hash"   // the body is another one
 	NoKey      Reason = "no-key"      // the selector has no record that is a key
 	BadKey     Reason = "bad-key"     // it has one that does not parse, or is too short or too long

@@ -1,7 +1,6 @@
 package dkim
 
 import (
-	"crypto"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
@@ -20,10 +19,10 @@ const (
 // key is a public key as its record tells (RFC 6376 section 3.6.1).
 type key struct {
 	algorithm string // "rsa" or "ed25519"
-	rsa       *rsa.PublicKey
-	ed25519   ed25519.PublicKey
-	testing   bool // t=y
-	strict    bool // t=s: i= has the domain itself
+	octets    []byte // of the key itself
+	bits      int    // of an RSA key
+	testing   bool   // t=y
+	strict    bool   // t=s: i= has the domain itself
 }
 
 // readKey reads the text of a TXT record. What is wrong with it is a Reason:
@@ -61,42 +60,43 @@ func readKey(text string) (*key, error) {
 	if err != nil {
 		return nil, BadKey
 	}
-	return k, k.decode(octets)
+	k.octets = octets
+	return k, k.measure()
 }
 
-// decode reads the key itself. RSA keys come as SubjectPublicKeyInfo or as
+// measure tells whether the key is one, and of a size that is safe and is
+// checked quickly. RSA keys come as SubjectPublicKeyInfo or as
 // RSAPublicKey (RFC 6376 erratum 3017).
-func (k *key) decode(octets []byte) error {
+func (k *key) measure() error {
 	switch k.algorithm {
 	case "ed25519":
-		if len(octets) != ed25519.PublicKeySize {
+		if len(k.octets) != ed25519.PublicKeySize {
 			return BadKey
 		}
-		k.ed25519 = octets
 		return nil
 	case "", "rsa":
 		k.algorithm = "rsa"
 	default:
 		return KeyUse
 	}
-	public, err := x509.ParsePKIXPublicKey(octets)
+	public, err := x509.ParsePKIXPublicKey(k.octets)
 	if err != nil {
-		if public, err = x509.ParsePKCS1PublicKey(octets); err != nil {
+		if public, err = x509.ParsePKCS1PublicKey(k.octets); err != nil {
 			return BadKey
 		}
 	}
-	var ok bool
-	if k.rsa, ok = public.(*rsa.PublicKey); !ok {
+	r, ok := public.(*rsa.PublicKey)
+	if !ok {
 		return BadKey
 	}
-	if bits := k.rsa.N.BitLen(); bits < minRSA || bits > maxRSA || k.rsa.E < 3 {
+	if k.bits = r.N.BitLen(); k.bits < minRSA || k.bits > maxRSA || r.E < 3 {
 		return BadKey
 	}
 	return nil
 }
 
-// verify checks a signature over a hash by SHA-256.
-func (k *key) verify(s *signature, sum []byte) error {
+// admits tells whether a signature may be checked with the key.
+func (k *key) admits(s *signature) error {
 	switch {
 	case k.algorithm != s.algorithm:
 		return KeyUse
@@ -104,9 +104,12 @@ func (k *key) verify(s *signature, sum []byte) error {
 		return Testing
 	case k.strict && s.identity != s.domain:
 		return Identity
-	case k.rsa != nil && rsa.VerifyPKCS1v15(k.rsa, crypto.SHA256, sum, s.octets) != nil,
-		k.ed25519 != nil && !ed25519.Verify(k.ed25519, sum, s.octets):
-		return Mismatch
 	}
 	return nil
+}
+
+// text is the record as the library is to read it: what else was in it has
+// been judged.
+func (k *key) text() string {
+	return "v=DKIM1; k=" + k.algorithm + "; p=" + base64.StdEncoding.EncodeToString(k.octets)
 }

@@ -1,16 +1,12 @@
 package dkim
 
 import (
-	"crypto"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"time"
 
+	"github.com/emersion/go-msgauth/dkim"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"barid/internal/metrics"
@@ -41,8 +37,6 @@ type SignerConfig struct {
 	// Keys that sign, one signature each. At least one.
 	Keys    []Key
 	Metrics *metrics.Registry
-	// Now is the clock of t=. Default time.Now.
-	Now func() time.Time
 }
 
 // Signer signs content. It is safe for many goroutines.
@@ -56,132 +50,174 @@ func NewSigner(cfg SignerConfig) (*Signer, error) {
 	if cfg.Domain == "" || len(cfg.Keys) == 0 {
 		return nil, errors.New("make a DKIM signer: no domain or no key")
 	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
 	return &Signer{cfg, cfg.Metrics.Counter("dkim_signed", "Messages signed with DKIM.")}, nil
 }
 
 // Signing is one content to be signed. It is an io.Writer for the whole of
-// it, as it leaves, lines ending in CRLF.
+// it, as it leaves, lines ending in CRLF. From the end of the header on a
+// goroutine for each key takes part: ask for Fields, or Close it.
 type Signing struct {
-	s    *Signer
-	head []byte
-	over bool
-	big  bool
-	body body
+	s       *Signer
+	head    []byte
+	over    bool // the header is
+	err     error
+	empty   emptyLines
+	signers []*dkim.Signer // one for each key
 }
 
 // The bounds of a header of our own; what it says is that of smtp/header.
 const (
 	maxOwnHeader = 256 << 10
 	maxOwnFields = 1100
+	// maxAlike bounds the fields of one name that is signed: all of them
+	// stand in one line of the signature.
+	maxAlike = 30
 )
 
 // Sign begins with a content.
-func (s *Signer) Sign() *Signing {
-	return &Signing{s: s, body: body{canon: simple, hash: sha256.New()}}
-}
+func (s *Signer) Sign() *Signing { return &Signing{s: s} }
 
 // Write takes the next octets. It never fails.
 func (g *Signing) Write(p []byte) (int, error) {
 	n := len(p)
-	if g.over {
-		return g.body.Write(p)
-	}
-	if g.big {
+	switch {
+	case g.err != nil:
+		return n, nil
+	case g.over:
+		g.feed(p)
 		return n, nil
 	}
 	from := max(len(g.head)-3, 0)
 	g.head = append(g.head, p...)
-	if end := headEnd(g.head, from); end >= 0 {
-		g.over = true
-		g.body.Write(g.head[end+2:])
-		g.head = g.head[:end]
+	end := headEnd(g.head, from)
+	switch {
+	case max(end, 0) > maxOwnHeader || end < 0 && len(g.head) > maxOwnHeader:
+		g.err = ErrTooBig
+	case end >= 0:
+		g.begin(string(g.head[:end]))
+		g.feed(g.head[end+2:])
+		g.head = nil
 	}
-	g.big = len(g.head) > maxOwnHeader
 	return n, nil
 }
 
-// Fields gives the DKIM-Signature fields to put in front of the content, once
-// all of it was written. Each ends in CRLF.
-func (g *Signing) Fields() ([]byte, error) {
-	if g.big {
-		return nil, fmt.Errorf("sign: %w", ErrTooBig)
-	}
-	fields, err := splitFields(string(g.head), maxOwnFields)
+// begin starts the signatures, with the part of the header that is signed.
+func (g *Signing) begin(head string) {
+	g.over = true
+	fields, err := splitFields(head, maxOwnFields)
 	if err != nil {
-		return nil, fmt.Errorf("sign: %w: %w", ErrMalformed, err)
+		g.err = fmt.Errorf("%w: %w", ErrMalformed, err)
+		return
 	}
-	names := namesOf(fields)
-	bodyHash := g.body.end()
-	var out []byte
-	for _, k := range g.s.cfg.Keys {
-		field, err := g.s.field(k, names, fields, bodyHash)
-		if err != nil {
-			return nil, fmt.Errorf("sign with %s: %w", k.Selector, err)
+	names, err := namesOf(fields)
+	if err != nil {
+		g.err = err
+		return
+	}
+	var signed strings.Builder
+	for _, f := range fields {
+		if slices.Contains(signedNames, f.name) {
+			signed.WriteString(f.raw)
 		}
-		out = append(out, field...)
+	}
+	signed.WriteString("\r\n")
+	for _, k := range g.s.cfg.Keys {
+		signer, err := sign(g.s.cfg.Domain, k, names)
+		if err != nil {
+			g.err = fmt.Errorf("with %s: %w", k.Selector, err)
+			return
+		}
+		g.signers = append(g.signers, signer)
+	}
+	g.give([]byte(signed.String()))
+}
+
+// feed gives a part of the body to the library.
+func (g *Signing) feed(p []byte) {
+	if g.empty.Write(p); g.empty.over && g.err == nil {
+		g.err = EmptyLines
+	}
+	g.give(p)
+}
+
+func (g *Signing) give(p []byte) {
+	for i, signer := range g.signers {
+		if g.err != nil {
+			return
+		}
+		if _, err := signer.Write(p); err != nil {
+			g.err = fmt.Errorf("with %s: %w", g.s.cfg.Keys[i].Selector, err)
+		}
+	}
+}
+
+// Fields gives the DKIM-Signature fields to put in front of the content, once
+// all of it was written. Each ends in CRLF. Content that cannot be signed is
+// ErrMalformed, ErrTooBig or EmptyLines.
+func (g *Signing) Fields() ([]byte, error) {
+	if !g.over && g.err == nil {
+		g.begin(string(g.head)) // a header alone
+	}
+	if err := g.Close(); err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	var out []byte
+	for _, signer := range g.signers {
+		out = append(out, fold(signer.Signature())...)
 	}
 	g.s.signed.Inc()
 	return out, nil
 }
 
-// namesOf gives h=: each name as often as it is there, and once more.
-func namesOf(fields []field) []string {
+// Close ends a Signing, wanted or not, and gives why there will be no Fields.
+// It may be called again.
+func (g *Signing) Close() error {
+	for i, signer := range g.signers {
+		if err := signer.Close(); err != nil && g.err == nil {
+			g.err = fmt.Errorf("with %s: %w", g.s.cfg.Keys[i].Selector, err)
+		}
+	}
+	return g.err
+}
+
+// namesOf gives h=: each name as often as it is there, and once more. The
+// library does not fold h=, but a name that is no field any more may have a
+// blank in front, where fold can.
+func namesOf(fields []field) ([]string, error) {
 	have := map[string]int{}
 	for _, f := range fields {
 		have[f.name]++
 	}
 	var names []string
 	for _, name := range signedNames {
-		for range have[name] + 1 {
+		if have[name] > maxAlike {
+			return nil, fmt.Errorf("%w: over %d fields %s", ErrTooBig, maxAlike, name)
+		}
+		for range have[name] {
 			names = append(names, name)
 		}
+		names = append(names, " "+name)
 	}
-	return names
+	return names, nil
 }
 
-// field makes one DKIM-Signature.
-func (s *Signer) field(k Key, names []string, fields []field, bodyHash []byte) (string, error) {
-	unsigned := fmt.Sprintf("DKIM-Signature: v=1; a=%s-sha256; c=relaxed/simple; d=%s;\r\n\ts=%s; t=%d;\r\n\th=%s;\r\n\tbh=%s;\r\n\tb=",
-		k.Algorithm(), s.cfg.Domain, k.Selector, s.cfg.Now().Unix(), fold(names), base64.StdEncoding.EncodeToString(bodyHash))
-	sum := sha256.Sum256(signingInput(relaxed, names, fields, unsigned))
-	opts := crypto.SignerOpts(crypto.SHA256)
-	if _, ok := k.private.(ed25519.PrivateKey); ok {
-		opts = crypto.Hash(0) // the hash is the message (RFC 8463 section 3)
-	}
-	octets, err := k.private.Sign(rand.Reader, sum[:], opts)
-	if err != nil {
-		return "", err
-	}
+// fold breaks a field at its blanks into lines of at most 78 octets, as far
+// as there are blanks. To a relaxed signature that is the same field.
+func fold(field string) string {
 	var b strings.Builder
-	b.WriteString(unsigned)
-	for text := base64.StdEncoding.EncodeToString(octets); text != ""; {
-		n := min(70, len(text))
-		b.WriteString(text[:n])
-		if text = text[n:]; text != "" {
-			b.WriteString("\r\n\t ")
+	line := 0
+	for word := range strings.FieldsSeq(field) {
+		switch {
+		case line == 0:
+		case line+1+len(word) > 78:
+			b.WriteString("\r\n\t")
+			line = 8
+		default:
+			b.WriteByte(' ')
+			line++
 		}
+		b.WriteString(word)
+		line += len(word)
 	}
-	b.WriteString("\r\n")
-	return b.String(), nil
-}
-
-// fold joins names with colons, in lines of about 76 characters.
-func fold(names []string) string {
-	var b strings.Builder
-	line := 4
-	for i, name := range names {
-		if i > 0 {
-			b.WriteByte(':')
-		}
-		if line+len(name) > 75 {
-			b.WriteString("\r\n\t ")
-			line = 2
-		}
-		b.WriteString(name)
-		line += len(name) + 1
-	}
-	return b.String()
+	return b.String() + "\r\n"
 }

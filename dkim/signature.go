@@ -1,7 +1,6 @@
 package dkim
 
 import (
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,18 +18,17 @@ const signatureField = "dkim-signature"
 
 // signature is one DKIM-Signature field as read.
 type signature struct {
-	raw        string // the field
-	start, end int    // of the value of b= in it
-	algorithm  string // "rsa" or "ed25519"
-	head, body canon
-	domain     string   // d=, lower case
-	identity   string   // the domain of i=, lower case
-	selector   string   // s=, lower case
-	names      []string // h=, lower case
-	signed     time.Time
-	expires    time.Time // zero for never
-	bodyHash   []byte
-	octets     []byte
+	raw       string // the field
+	at        int    // its place among the fields
+	algorithm string // "rsa" or "ed25519"
+	body      canon
+	domain    string   // d=, lower case
+	identity  string   // the domain of i=, lower case
+	selector  string   // s=, lower case
+	names     []string // h=, lower case
+	signed    time.Time
+	expires   time.Time // zero for never
+	bodyHash  []byte
 }
 
 // readSignature reads a field by RFC 6376 section 3.5. What is wrong with it
@@ -48,12 +46,11 @@ func readSignature(raw string) (*signature, error) {
 			return nil, Syntax
 		}
 	}
-	b, _ := list.find("b")
 	s := &signature{
-		raw: raw, start: b.start, end: b.end,
+		raw:    raw,
 		domain: strings.ToLower(list.get("d")), selector: strings.ToLower(list.get("s")),
 	}
-	for _, read := range []func(tags) error{s.readAlgorithm, s.readNames, s.readIdentity, s.readTimes, s.readHashes} {
+	for _, read := range []func(tags) error{s.readOctets, s.readAlgorithm, s.readNames, s.readIdentity, s.readTimes, s.readHashes} {
 		if err := read(list); err != nil {
 			return s, err
 		}
@@ -61,11 +58,29 @@ func readSignature(raw string) (*signature, error) {
 	return s, nil
 }
 
+// readOctets refuses what the library would read otherwise than we do. It
+// trims more than blanks, so there is printable ASCII only (RFC 6376 section
+// 3.2); and it takes what follows any "b=" for the signature, not in the tag
+// of that name alone.
+func (s *signature) readOctets(list tags) error {
+	b, _ := list.find("b")
+	for i := range len(s.raw) {
+		switch c := s.raw[i]; {
+		case c > '~' || c < ' ' && !strings.Contains(blanks, string(c)):
+			return Syntax
+		case c == '=' && (i < b.start-1 || i >= b.end) && strings.HasSuffix(strings.TrimRight(s.raw[:i], blanks), "b"):
+			return Syntax
+		}
+	}
+	return nil
+}
+
+// readAlgorithm takes values in lower case only, as the library does.
 func (s *signature) readAlgorithm(list tags) error {
 	if list.get("v") != "1" || list.has("q") && !slices.Contains(list.list("q"), "dns/txt") {
 		return Algorithm
 	}
-	switch strings.ToLower(list.get("a")) {
+	switch list.get("a") {
 	case "rsa-sha256":
 		s.algorithm = "rsa"
 	case "ed25519-sha256":
@@ -78,7 +93,7 @@ func (s *signature) readAlgorithm(list tags) error {
 	}
 	ok := true
 	if list.has("c") {
-		s.head, s.body, ok = parseCanon(strings.ToLower(list.get("c")))
+		s.body, ok = parseCanon(list.get("c"))
 	}
 	if !ok {
 		return Algorithm
@@ -100,15 +115,17 @@ func (s *signature) readNames(list tags) error {
 	return nil
 }
 
-// readIdentity reads i=, whose domain is d= or below it.
+// readIdentity reads i=, whose domain is d= or below it, spelled as d= is: the
+// library compares them with letter case.
 func (s *signature) readIdentity(list tags) error {
 	s.identity = s.domain
 	if list.has("i") {
-		i := strings.ToLower(list.get("i"))
-		s.identity = i[strings.LastIndexByte(i, '@')+1:]
-		if !strings.Contains(i, "@") || s.identity != s.domain && !strings.HasSuffix(s.identity, "."+s.domain) {
+		i, d := list.get("i"), list.get("d")
+		domain := i[strings.LastIndexByte(i, '@')+1:]
+		if !strings.Contains(i, "@") || domain != d && !strings.HasSuffix(domain, "."+d) {
 			return Identity
 		}
+		s.identity = strings.ToLower(domain)
 	}
 	return nil
 }
@@ -133,25 +150,21 @@ func (s *signature) readTimes(list tags) error {
 	return nil
 }
 
-// parseSeconds reads a time. One with more digits than RFC 6376 section 3.5
-// has is later than anything.
+// parseSeconds reads a time. RFC 6376 section 3.5 wants twelve digits; the
+// library fails where 64 bits do not hold them.
 func parseSeconds(s string) (int64, bool) {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
+	if len(s) > 15 {
+		return 0, false
 	}
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return min(n, math.MaxInt32*1000), true
-	}
-	return math.MaxInt32 * 1000, s != ""
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err == nil
 }
 
 func (s *signature) readHashes(list tags) (err error) {
 	if s.bodyHash, err = list.octets("bh"); err != nil {
 		return Syntax
 	}
-	if s.octets, err = list.octets("b"); err != nil {
+	if _, err = list.octets("b"); err != nil {
 		return Syntax
 	}
 	return nil
@@ -173,23 +186,17 @@ func (s *signature) covers(fields []field) bool {
 	return signed > 0 && signed >= have
 }
 
-// input gives the octets that are hashed and signed: the fields of h= and,
-// last, this field without the value of b= and without a line end.
-func (s *signature) input(fields []field) []byte {
-	return signingInput(s.head, s.names, fields, s.raw[:s.start]+s.raw[s.end:])
-}
-
-func signingInput(c canon, names []string, fields []field, own string) []byte {
-	var b []byte
-	p := newPicker(fields)
-	for _, name := range names {
-		if raw := p.pick(name); raw != "" {
-			b = c.field(b, raw)
+// reduced gives the header that the library sees: this signature first, then
+// what its h= names, in order. The library looks through the whole of it for
+// each name, and takes the first signature.
+func (s *signature) reduced(fields []field) string {
+	var b strings.Builder
+	b.WriteString(s.raw)
+	for i, f := range fields {
+		if i != s.at && slices.Contains(s.names, f.name) {
+			b.WriteString(f.raw)
 		}
 	}
-	b = c.field(b, own)
-	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
-		b = b[:len(b)-1]
-	}
-	return b
+	b.WriteString("\r\n")
+	return b.String()
 }

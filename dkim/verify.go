@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,13 +30,17 @@ var (
 	ErrInvalid = errors.New("no valid DKIM signature of the domain")
 	// ErrTemporary: one might hold, but the DNS could not say which key there is.
 	ErrTemporary = errors.New("DKIM key not available for now")
+	// ErrContent: the content that was written could not be read again. It says
+	// nothing about the content.
+	ErrContent = errors.New("read content again")
 )
 
 // Bounds of the work for one content.
 const (
 	maxTried   = 5 // signatures of the author's domain
 	maxRecords = 3 // TXT records at one name
-	// tolerance is how far clocks may be apart.
+	// tolerance is how far ahead of ours the clock of a signer may be. Behind
+	// x= there is none: the library has none.
 	tolerance = 5 * time.Minute
 	// freshEnough is the age up to which a key counts as looked up just now.
 	freshEnough = 10 * time.Second
@@ -53,7 +59,8 @@ type VerifierConfig struct {
 	// LookUpTime bounds the look-ups for one content. Default 30s.
 	LookUpTime time.Duration
 	Metrics    *metrics.Registry
-	// Now is the clock that t= and x= are held against. Default time.Now.
+	// Now is the clock that t= and x= are held against. Default time.Now, by
+	// which the library judges x= as well.
 	Now func() time.Time
 }
 
@@ -81,8 +88,18 @@ func NewVerifier(cfg VerifierConfig) *Verifier {
 	}
 }
 
+// Content is where content lies that was written to a Check: *strings.Reader,
+// a storage.Content.
+type Content interface {
+	io.ReaderAt
+	Size() int64
+}
+
 // Check is one content on its way in. It is an io.Writer for the whole of it:
 // as received, dots undone, lines ending in CRLF.
+//
+// It holds the header and a hash and nothing that runs, so that one that is
+// not wanted any more can be dropped.
 type Check struct {
 	v          *Verifier
 	head       []byte
@@ -92,6 +109,8 @@ type Check struct {
 	fields     []field
 	signatures []candidate
 	bodies     [2]*body // by canon; nil where no signature asks for it
+	empty      emptyLines
+	size       int64 // of the body
 }
 
 // candidate is a signature field: read, or why not. One that could be read so
@@ -137,11 +156,14 @@ func (c *Check) begin(head string) {
 		c.tooBig, c.malformed = errors.Is(err, errManyFields), true
 		return
 	}
-	for _, f := range c.fields {
+	for i, f := range c.fields {
 		if f.name != signatureField {
 			continue
 		}
 		s, err := readSignature(f.raw)
+		if s != nil {
+			s.at = i
+		}
 		c.signatures = append(c.signatures, candidate{s, err})
 		if err == nil && c.bodies[s.body] == nil {
 			c.bodies[s.body] = &body{canon: s.body, hash: sha256.New()}
@@ -150,6 +172,8 @@ func (c *Check) begin(head string) {
 }
 
 func (c *Check) body(p []byte) {
+	c.size += int64(len(p))
+	c.empty.Write(p)
 	for _, b := range c.bodies {
 		if b != nil {
 			b.Write(p)
@@ -160,7 +184,11 @@ func (c *Check) body(p []byte) {
 // Verdict tells whether the domain of the author signed the content, once all
 // of it was written: at least one signature that holds has d= equal to
 // domain. Signatures of others are not looked at.
-func (c *Check) Verdict(ctx context.Context, domain string) error {
+//
+// The body is read again from where the content lies now, once for each
+// signature and key that the library is asked about. Its header may have been
+// edited there, the body must be what was written.
+func (c *Check) Verdict(ctx context.Context, domain string, content Content) error {
 	switch {
 	case c.tooBig:
 		return ErrTooBig
@@ -182,11 +210,14 @@ func (c *Check) Verdict(ctx context.Context, domain string) error {
 		}
 		err := s.err
 		if err == nil {
-			err = c.try(ctx, s.signature)
+			err = c.try(ctx, s.signature, content)
 		}
 		if err == nil {
 			c.v.held.WithLabelValues(s.algorithm).Inc()
 			return nil
+		}
+		if errors.Is(err, ErrContent) {
+			return err
 		}
 		reason, _ := errors.AsType[Reason](err)
 		c.v.failed.WithLabelValues(string(reason)).Inc()
@@ -206,47 +237,56 @@ func (c *Check) Verdict(ctx context.Context, domain string) error {
 
 // try checks one signature of the right domain. What needs no key comes
 // first, so that nobody looks a key up for nothing.
-func (c *Check) try(ctx context.Context, s *signature) error {
+func (c *Check) try(ctx context.Context, s *signature, content Content) error {
 	now := c.v.cfg.Now()
 	switch {
 	case !s.covers(c.fields):
 		return Author
 	case s.signed.After(now.Add(tolerance)):
 		return Future
-	case !s.expires.IsZero() && s.expires.Before(now.Add(-tolerance)):
+	case !s.expires.IsZero() && s.expires.Before(now):
 		return Expired
+	case c.empty.over:
+		return EmptyLines
 	case !bytes.Equal(c.bodies[s.body].end(), s.bodyHash):
 		return BodyHash
 	}
-	sum := sha256.Sum256(s.input(c.fields))
 	name := s.selector + "._domainkey." + s.domain
 	answer, err := c.v.cfg.Keys.TXT(ctx, name)
-	failure := tryKeys(s, sum[:], answer.Records, err)
-	if failure == nil || answer.Age <= freshEnough {
+	failure := c.tryKeys(s, name, content, answer.Records, err)
+	if failure == nil || answer.Age <= freshEnough || errors.Is(failure, ErrContent) {
 		return failure
 	}
 	// It was remembered, and may have been changed since.
 	c.v.anew.Inc()
-	answer, err = c.v.cfg.Keys.FreshTXT(ctx, name, freshEnough)
-	return tryKeys(s, sum[:], answer.Records, err)
+	fresh, err := c.v.cfg.Keys.FreshTXT(ctx, name, freshEnough)
+	if err == nil && slices.Equal(fresh.Records, answer.Records) {
+		return failure
+	}
+	return c.tryKeys(s, name, content, fresh.Records, err)
 }
 
 // tryKeys checks a signature with what the DNS said. Of several reasons the
 // one of the first real key is told.
-func tryKeys(s *signature, sum []byte, texts []string, err error) error {
+func (c *Check) tryKeys(s *signature, name string, content Content, texts []string, err error) error {
 	switch {
 	case errors.Is(err, resolver.ErrTemporary):
 		return fmt.Errorf("%w: %w", Trouble, err)
 	case err != nil:
 		return NoKey
 	}
+	header := s.reduced(c.fields)
 	failure := error(NoKey)
 	for _, text := range texts[:min(len(texts), maxRecords)] {
 		k, err := readKey(text)
 		if err == nil {
-			if err = k.verify(s, sum); err == nil {
-				return nil
-			}
+			err = k.admits(s)
+		}
+		if err == nil {
+			err = verify(s, name, k, header, io.NewSectionReader(content, content.Size()-c.size, c.size))
+		}
+		if err == nil || errors.Is(err, ErrContent) {
+			return err
 		}
 		if failure == error(NoKey) {
 			failure = err

@@ -64,6 +64,12 @@ func New(cfg Config) *Outbox {
 // errFull is the reply to mail that the queue does not take for now.
 var errFull = smtp.NewReply(452, "4.3.1", "Too much mail is waiting to leave, try again later")
 
+// What a sender reads whose mail cannot be signed, now or later.
+var (
+	replyEmptyLines = smtp.NewReply(554, "5.6.0", "Message has too many empty lines in a row")
+	replyHeader     = smtp.NewReply(554, "5.6.0", "Message has a header that cannot be signed")
+)
+
 // Full gives the reply to mail that leaves while the queue is full, nil while
 // it is not.
 func (o *Outbox) Full() *smtp.Reply {
@@ -117,12 +123,18 @@ func (o *Outbox) prefix(content storage.Content) ([]byte, error) {
 		return out, nil
 	}
 	signing := o.cfg.Signer.Sign()
+	defer signing.Close()
 	if _, err := io.Copy(signing, leavingReader(content)); err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	fields, err := signing.Fields()
-	if err != nil {
-		return nil, fmt.Errorf("sign: %w", err)
+	switch {
+	case errors.Is(err, dkim.EmptyLines):
+		return nil, replyEmptyLines
+	case errors.Is(err, dkim.ErrTooBig), errors.Is(err, dkim.ErrMalformed):
+		return nil, replyHeader
+	case err != nil:
+		return nil, err
 	}
 	return append(out, fields...), nil
 }

@@ -94,7 +94,7 @@ func TestWhatLeavesIsSignedAndTellsNothingOfTheClient(t *testing.T) {
 	whole := string(ops[0].Prefix) + letter[strings.Index(letter, "From"):]
 	check := dkim.NewVerifier(dkim.VerifierConfig{Keys: published}).Check()
 	io.WriteString(check, whole)
-	if err := check.Verdict(t.Context(), "relay.test"); err != nil {
+	if err := check.Verdict(t.Context(), "relay.test", strings.NewReader(whole)); err != nil {
 		t.Errorf("%v\n%s", err, whole)
 	}
 	if n := strings.Count(whole, "DKIM-Signature:"); n != 2 {
@@ -107,6 +107,21 @@ func TestWhatLeavesIsSignedAndTellsNothingOfTheClient(t *testing.T) {
 	b := make([]byte, leaving.Size())
 	if _, err := leaving.ReadAt(b, 0); err != nil && err != io.EOF || !bytes.HasPrefix(b, []byte("From:")) {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// It will not be better the next time, so it is no fault of ours.
+func TestWhatCannotBeSignedIsRefusedForGood(t *testing.T) {
+	o, _, _ := newOutbox(t)
+	for content, want := range map[string]*smtp.Reply{
+		letter + strings.Repeat("\r\n", 9000) + "x\r\n":         replyEmptyLines,
+		strings.Repeat("To: <bob@peer.test>\r\n", 40) + letter:  replyHeader,
+		"To: <bob@peer.test>\nCc: <bob@peer.test>\r\n" + letter: replyHeader,
+	} {
+		_, err := o.Ops(smtp.Path{}, smtp.Address{}, []smtp.Address{address("bob@peer.test")}, strings.NewReader(content))
+		if r := smtp.AsReply(err); r != want {
+			t.Errorf("%v, not %v", r, want)
+		}
 	}
 }
 

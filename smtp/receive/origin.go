@@ -8,6 +8,7 @@ import (
 
 	"barid/dkim"
 	"barid/smtp"
+	"barid/smtp/intake"
 )
 
 // What a peer reads whose message nobody vouches for. The behaviour
@@ -26,7 +27,10 @@ var (
 // judgeOrigin tells whether it is proven that the message comes from the
 // domain of its author. What is neither proven nor to be taken without is an
 // error.
-func (t *transaction) judgeOrigin(ctx context.Context, domain string, check *dkim.Check) (proven bool, err error) {
+//
+// The draft has the body that the check saw. Nothing is read of it, and no key
+// looked up, before all that needs neither was judged.
+func (t *transaction) judgeOrigin(ctx context.Context, domain string, check *dkim.Check, draft dkim.Content) (proven bool, err error) {
 	s := t.srv
 	if strings.HasPrefix(domain, "[") {
 		return t.judgeLiteral(domain)
@@ -34,12 +38,14 @@ func (t *transaction) judgeOrigin(ctx context.Context, domain string, check *dki
 	if s.cfg.NoUnderscores && (strings.HasPrefix(domain, "_") || strings.Contains(domain, "._")) {
 		return false, s.refuse("underscore", replyUnderscores)
 	}
-	err = check.Verdict(ctx, domain)
+	err = check.Verdict(ctx, domain, draft)
 	if err == nil {
 		return true, nil
 	}
 	s.log.Debug("origin not proven", "domain", domain, "error", err)
 	switch {
+	case errors.Is(err, dkim.ErrContent):
+		return false, intake.StoreReply("read a draft", err)
 	case errors.Is(err, dkim.ErrUnsigned):
 		return false, s.refuse("unsigned", replyUnsigned)
 	case errors.Is(err, dkim.ErrTemporary):

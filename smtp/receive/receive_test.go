@@ -305,6 +305,10 @@ func TestAFaultOfOursIsTemporary(t *testing.T) {
 		r.log.Reset() // it has the cause, which names who it likes
 	}
 	r := newRig(t, nil)
+	r.store.unread = errors.New("broken for alice@relay.test")
+	r.send(t, writer, []string{"bob@relay.test"}, r.sign(t, encrypted(writer)), "451 4.3.0 Local error, try again later")
+	r.log.Reset()
+	r = newRig(t, nil)
 	r.outbox.err = errors.New("queue is full")
 	r.send(t, writer, []string{"gone@relay.test", "bob@relay.test"}, r.sign(t, encrypted(writer)), "451 4.3.0 Local error, try again later")
 	r = newRig(t, func(c *Config) { c.Outbox = nil })

@@ -52,6 +52,7 @@ type store struct {
 	drafts int
 	open   map[smtp.Address]bool
 	broken error
+	unread error // what reading a draft gives
 }
 
 type draft struct {
@@ -74,6 +75,13 @@ func (s *store) Draft(ctx context.Context, size int64) (storage.Draft, error) {
 func (d *draft) Discard() {
 	d.o.Do(func() { d.s.mu.Lock(); d.s.drafts--; d.s.mu.Unlock() })
 	d.Draft.Discard()
+}
+
+func (d *draft) ReadAt(p []byte, at int64) (int, error) {
+	if d.s.unread != nil {
+		return 0, d.s.unread
+	}
+	return d.Draft.ReadAt(p, at)
 }
 
 func (s *store) Commit(ctx context.Context, b storage.Batch) (storage.Result, error) {

@@ -105,7 +105,7 @@ func (t *transaction) take(ctx context.Context, content io.Reader) error {
 	if err != nil {
 		return err
 	}
-	proven, err := t.judgeOrigin(ctx, author.Address().Domain, check)
+	proven, err := t.judgeOrigin(ctx, author.Address().Domain, check, draft)
 	if err != nil {
 		return err
 	}

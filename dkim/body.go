@@ -1,12 +1,13 @@
 package dkim
 
 import (
+	"bytes"
 	"hash"
 	"strings"
 )
 
-// canon is a way in which a part of a message is put in order before it is
-// hashed (RFC 6376 section 3.4).
+// canon is a way in which a body is put in order before it is hashed
+// (RFC 6376 section 3.4).
 type canon uint8
 
 const (
@@ -16,59 +17,25 @@ const (
 
 func (c canon) String() string { return [...]string{"simple", "relaxed"}[c] }
 
-// parseCanon reads c=: header "/" body, both simple unless said otherwise.
-func parseCanon(s string) (head, body canon, ok bool) {
-	one := func(s string) (canon, bool) {
-		switch s {
-		case "simple":
-			return simple, true
-		case "relaxed":
-			return relaxed, true
-		}
+// parseCanon reads c=, header "/" body, both simple unless said otherwise, and
+// gives that of the body.
+func parseCanon(s string) (body canon, ok bool) {
+	first, second, two := strings.Cut(s, "/")
+	if first != "simple" && first != "relaxed" {
 		return simple, false
 	}
-	first, second, two := strings.Cut(s, "/")
-	head, ok = one(first)
-	if two && ok {
-		body, ok = one(second)
+	switch {
+	case !two || second == "simple":
+		return simple, true
+	case second == "relaxed":
+		return relaxed, true
 	}
-	return head, body, ok
+	return simple, false
 }
 
-// field appends one header field in order to b.
-func (c canon) field(b []byte, raw string) []byte {
-	if c == simple {
-		return append(b, raw...)
-	}
-	name, value, _ := strings.Cut(raw, ":")
-	for i := range len(name) {
-		ch := name[i]
-		if ch >= 'A' && ch <= 'Z' {
-			ch |= 0x20
-		}
-		if ch != ' ' && ch != '\t' {
-			b = append(b, ch)
-		}
-	}
-	b = append(b, ':')
-	blank, begun := false, false
-	for i := range len(value) {
-		switch ch := value[i]; ch {
-		case ' ', '\t', '\r', '\n':
-			blank = begun
-		default:
-			if blank {
-				b = append(b, ' ')
-				blank = false
-			}
-			b = append(b, ch)
-			begun = true
-		}
-	}
-	return append(b, "\r\n"...)
-}
-
-// body hashes a body in order, in pieces.
+// body hashes a body in order as it arrives. It stands in front of the
+// library: a body that is not the one of bh= costs neither a look-up nor a
+// second reading. It decides nothing for a signature, only against one.
 type body struct {
 	canon canon
 	hash  hash.Hash
@@ -179,4 +146,39 @@ func (b *body) end() []byte {
 		b.sum = b.hash.Sum(nil)
 	}
 	return b.sum
+}
+
+// maxEmptyLines is how many lines without text may follow each other. The
+// library copies the ones it holds back with each piece it is given, so that
+// its time grows with their square; up to here it does not matter.
+const maxEmptyLines = 8 << 10
+
+// emptyLines watches a body for more of them. Lines of blanks count too: the
+// library holds their ends in memory.
+type emptyLines struct {
+	n    int
+	text bool // this line has some
+	over bool // there were too many
+}
+
+// Write takes the next octets. It never fails.
+func (e *emptyLines) Write(p []byte) (int, error) {
+	n := len(p)
+	for !e.over {
+		end := bytes.IndexByte(p, '\n')
+		line := p
+		if end >= 0 {
+			line = p[:end]
+		}
+		e.text = e.text || len(bytes.TrimLeft(line, " \t\r")) > 0
+		if end < 0 {
+			break
+		}
+		if e.n++; e.text {
+			e.n = 0
+		}
+		e.over = e.n > maxEmptyLines
+		e.text, p = false, p[end+1:]
+	}
+	return n, nil
 }
