@@ -1,0 +1,77 @@
+package local
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"barid/internal/journal"
+	"barid/storage"
+)
+
+// Dovecot served for a while after we did: the UIDs that it gave its new mail
+// stay, though names tell of another order; where it only expunged, nothing is
+// forgotten.
+func TestKeepsTheUIDsThatDovecotGaveMeanwhile(t *testing.T) {
+	s, cfg, dir := onDisk(t, nil)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	alice := filepath.Join(dir, "alice@relay.test")
+	put(t, hashOf(t, "a long password"), alice, "password")
+	put(t, "one", alice, "cur", "1775324677.M1P1.exam,S=3:2,S")
+	put(t, "two", alice, "cur", "1775324678.M1P1.exam,S=3:2,")
+	list := "3 V1275660208 N8 G3085f01b7f11094c501100008c4a11c1\n6 :1775324677.M1P1.exam,S=3\n7 :1775324678.M1P1.exam,S=3\n"
+	put(t, list, alice, "dovecot-uidlist")
+	s = mustOpen(t, cfg)
+	s.settler.stop()
+	before := view(t, s, "alice", "INBOX")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	forget := func() int {
+		t.Helper()
+		fsys, err := journal.OpenFS(cfg.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer fsys.Close()
+		n, err := ForgetServed(fsys, "mail/relay.test/alice@relay.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := forget(); n != 0 {
+		t.Fatalf("forgot %d mailboxes that nobody else served", n)
+	}
+	if err := os.Remove(filepath.Join(alice, "cur", "1775324678.M1P1.exam,S=3:2,")); err != nil {
+		t.Fatal(err)
+	}
+	put(t, strings.Replace(list, "7 :1775324678.M1P1.exam,S=3\n", "", 1), alice, "dovecot-uidlist")
+	if n := forget(); n != 0 {
+		t.Fatalf("forgot %d mailboxes of which something was expunged", n)
+	}
+	put(t, "late", alice, "new", "1775324700.M1P1.exam,S=4")
+	put(t, "early", alice, "new", "1775324690.M1P1.exam,S=5")
+	put(t, "3 V1275660208 N10 G3085f01b7f11094c501100008c4a11c1\n6 :1775324677.M1P1.exam,S=3\n8 :1775324700.M1P1.exam,S=4\n9 :1775324690.M1P1.exam,S=5\n", alice, "dovecot-uidlist")
+	if n := forget(); n != 1 {
+		t.Fatalf("forgot %d mailboxes, want 1", n)
+	}
+	s = mustOpen(t, cfg)
+	s.settler.stop()
+	t.Cleanup(func() { s.Close() })
+	after := view(t, s, "alice", "INBOX")
+	if after.UIDValidity != before.UIDValidity || after.ID != before.ID || after.UIDNext != 10 || after.HighestModSeq <= before.HighestModSeq {
+		t.Errorf("%+v after %+v", after, before)
+	}
+	for i, want := range []struct {
+		uid  storage.UID
+		text string
+	}{{6, "one"}, {8, "late"}, {9, "early"}} {
+		if len(after.Messages) != 3 || after.Messages[i].UID != want.uid || read(t, s, "alice", "INBOX", want.uid) != want.text {
+			t.Fatalf("%+v", after.Messages)
+		}
+	}
+}
