@@ -52,6 +52,9 @@ type Issuance struct {
 	DNS *DNSUpdate
 }
 
+// lookForMissing is how often it is looked for names without certificate.
+const lookForMissing = time.Hour
+
 // shortlived is the profile that addresses must have.
 const shortlived = "shortlived"
 
@@ -245,14 +248,21 @@ func (i *issuance) follow() {
 	}
 }
 
-// keep asks for the first certificates until there are all, one after the
-// other: they share an account, which the first one makes. Renewals are
-// certmagic's.
+// keep asks for the certificates that are missing, one after the other: they
+// share an account, which the first one makes. Renewals are certmagic's. Later
+// a name can be missing again: an adopted certificate of all names is renewed
+// for its first one.
 func (i *issuance) keep() {
 	for {
 		name, wait, some := i.nextMissing()
-		if !some || !sleep(i.ctx, wait) {
+		if !some {
+			wait = lookForMissing
+		}
+		if !sleep(i.ctx, wait) {
 			return
+		}
+		if !some {
+			continue
 		}
 		if i.attempt(name, func(ctx context.Context) error { return i.magic.ObtainCertAsync(ctx, name) }) == nil {
 			i.load(name)
