@@ -25,6 +25,8 @@ const (
 	FaultUIDList    = "uidlist"     // dovecot-uidlist says something else: repaired by writing it anew
 	FaultTmp        = "tmp"         // a file that was never finished: repaired by removing it after 36 hours
 	FaultStaging    = "staging"     // large content that nobody waits for: repaired by removing it after an hour
+	FaultQueued     = "queued"      // a queued message whose files cannot be read: repaired by ending it, what is left lies in queue/aside
+	FaultOrphan     = "orphan"      // a file in the queue of no message: repaired by removing it
 	FaultNoPassword = "no-password" // a directory that is no account's
 )
 
@@ -84,6 +86,9 @@ func (s *Store) Check(ctx context.Context, opt CheckOptions) (Checked, error) {
 	}
 	c.sum.Accounts = int64(len(names))
 	err = c.staging()
+	if err == nil {
+		err = c.queue(ctx)
+	}
 	for _, name := range names {
 		if err == nil {
 			err = c.account(ctx, smtp.Address{LocalPart: name, Domain: s.cfg.Domain})
@@ -215,6 +220,9 @@ func (s *Store) stagedNames(dirty []*account) map[string]bool {
 	for _, content := range s.unneeded {
 		needed[content.staged] = true
 	}
+	for content := range s.held { // by what is queued, too
+		needed[content.staged] = true
+	}
 	return needed
 }
 
@@ -304,7 +312,8 @@ func (c *checking) inMemory(ctx context.Context, a *account, st *accountState) e
 		return c.fault(Fault{Kind: FaultUnreadable, Account: a.addr, Text: t.err.Error()})
 	}
 	for _, bs := range st.boxes {
-		if err := c.mailbox(ctx, a, bs, false); err != nil {
+		own := *bs // readers have the other
+		if err := c.mailbox(ctx, a, &own, false); err != nil {
 			return err
 		}
 	}

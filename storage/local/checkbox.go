@@ -54,14 +54,18 @@ func (c *checking) mailbox(ctx context.Context, a *account, bs *boxState, settle
 }
 
 // compare lists the files of a mailbox, by base, and those that it should have.
-// Of a mailbox that is in use it holds up the settler meanwhile.
+// Of a mailbox that is in use it holds up the settler meanwhile, and brings bs,
+// which is the caller's own, up to date.
 func (c *checking) compare(a *account, bs *boxState, settled bool) (found map[string]maildir.File, expected map[string]expectedFile, err error) {
 	s := c.s
 	if !settled {
 		s.disk.Lock()
 		defer s.disk.Unlock()
-		s.settler.doUrgent()
+		// In this order: the files of what is gone by now go, too.
+		a.pub.Lock()
 		now := a.now.Load().of(bs.id)
+		a.pub.Unlock()
+		s.settler.doUrgent()
 		if now == nil {
 			return nil, nil, nil // it ended
 		}

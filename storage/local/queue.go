@@ -30,7 +30,8 @@ type queue struct {
 	most int
 	dir  maildir.Dir
 
-	count atomic.Int64 // of entries
+	count  atomic.Int64 // of entries
+	broken atomic.Int64 // of them, put aside
 
 	// mu guards the fields below. It comes after account.mu and pub, and before
 	// all else.
@@ -200,6 +201,9 @@ func (q *queue) insert(e *queued, dest string, sender smtp.Address) {
 // end takes an entry out. mu is held.
 func (q *queue) end(e *queued) {
 	e.set(queuedEnded)
+	if e.is(queuedBroken) {
+		q.broken.Add(-1)
+	}
 	i, _ := q.at(e.id)
 	q.slots[i].e = nil
 	q.count.Add(-1)

@@ -210,7 +210,13 @@ func (s *Store) letGoQueued(f *freshEntry) {
 // queue, and nobody is told of it any more, until an operator lets it go; the
 // next start looks again.
 func (q *queue) setBroken(e *queued, cause error) {
-	if e.state.Or(queuedBroken)&queuedBroken == 0 {
+	q.mu.Lock()
+	news := e.state.Or(queuedBroken)&(queuedBroken|queuedEnded) == 0
+	if news {
+		q.broken.Add(1)
+	}
+	q.mu.Unlock()
+	if news {
 		q.s.queueBroken.Inc()
 		q.s.log.Error("a queued message cannot be read and is put aside", "part", "storage", "queue_id", uint64(e.id), "error", cause)
 	}
@@ -294,9 +300,22 @@ func (q *queue) readEnvelopeFile(name string) (*envelopeFile, error) {
 	return decodeEnvelope(text)
 }
 
+// readable tells why nothing can be read.
+func (s *Store) readable(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return storage.ErrClosed
+	}
+	return nil
+}
+
 // Queued implements storage.Queue.
 func (s *Store) Queued(ctx context.Context, id storage.QueueID) (storage.QueueItem, error) {
-	err := ctx.Err()
+	err := s.readable(ctx)
 	var item storage.QueueItem
 	if err == nil {
 		item, _, err = s.queue.look(id)
@@ -309,7 +328,7 @@ func (s *Store) Queued(ctx context.Context, id storage.QueueID) (storage.QueueIt
 
 // ReadQueued implements storage.Queue.
 func (s *Store) ReadQueued(ctx context.Context, id storage.QueueID, f func(storage.Content) error) error {
-	err := ctx.Err()
+	err := s.readable(ctx)
 	var o opened
 	if err == nil {
 		o, err = s.queue.open(id)

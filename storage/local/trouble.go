@@ -146,6 +146,7 @@ func (s *Store) Findings() []finding.Finding {
 			Remedy: "Look at the kernel's log for errors of the disk, make sure that it can be trusted again, and start barid anew.",
 		})
 	}
+	list = append(list, s.queue.findings()...)
 	s.mu.Lock()
 	open, closed := 0, 0
 	for _, t := range s.troubled {

@@ -252,6 +252,7 @@ func closed(e *env) {
 		e.t.Errorf("health: %v", err)
 	}
 	m := e.open(a, "INBOX")
+	id := e.must(leaving(a, content("x"), "bob")).Queued
 	if err := e.Close(); err != nil {
 		e.t.Fatal(err)
 	}
@@ -266,6 +267,12 @@ func closed(e *env) {
 	}
 	if err := e.Health(ctx); !errors.Is(err, storage.ErrClosed) {
 		e.t.Errorf("health: %v", err)
+	}
+	if _, err := e.Queued(ctx, id); !errors.Is(err, storage.ErrClosed) {
+		e.t.Errorf("queued: %v", err)
+	}
+	if err := e.Done(id, []smtp.Address{far("bob")}); !errors.Is(err, storage.ErrClosed) {
+		e.t.Errorf("done: %v", err)
 	}
 	m.Close()
 	if err := e.Close(); err != nil {
