@@ -176,6 +176,9 @@ func (r *relay) toPeer(p []byte, to netip.AddrPort) {
 			r.d.drop("own address")
 			return
 		}
+		if r.handOver(p, other) {
+			return
+		}
 		to = other.local
 	}
 	if to.Port() == 0 || !r.use(len(p)) {
@@ -184,6 +187,31 @@ func (r *relay) toPeer(p []byte, to netip.AddrPort) {
 	if _, err := r.conn.WriteToUDPAddrPort(p, to); err != nil {
 		r.d.drop("not sent to a peer")
 	}
+}
+
+// frameBuffers has room for data of a channel with its header.
+var frameBuffers = sync.Pool{New: func() any { return new([maxMessage]byte) }}
+
+// handOver gives data to the client of another allocation here without a way
+// through two sockets, where that client has a channel for it: half of the work
+// for two clients of one relay. Otherwise it gives false and does nothing.
+func (r *relay) handOver(p []byte, other *relay) bool {
+	w := other.ways.Load()
+	number, bound := w.number[r.public]
+	if !bound || !w.peers[r.public.Addr()] || len(p) > maxMessage-channelHeader {
+		return false
+	}
+	if !r.use(len(p)) || !other.use(len(p)) {
+		return true
+	}
+	b := frameBuffers.Get().(*[maxMessage]byte)
+	defer frameBuffers.Put(b)
+	binary.BigEndian.PutUint16(b[:], number)
+	binary.BigEndian.PutUint16(b[2:], uint16(len(p)))
+	if other.d.send(b[:channelHeader+copy(b[channelHeader:], p)], other.client) != nil {
+		other.d.drop("not sent to a client")
+	}
+	return true
 }
 
 // WriteTo implements net.PacketConn for the library, which has looked for the

@@ -39,6 +39,9 @@
 //	push       delivery while the push gateway is down and with push off; memory
 //	           for 100,000 wake-ups that wait, and how fast they leave over one
 //	           connection
+//	turn       processor time for each message that TURN relays, memory for an
+//	           allocation, and the delay, beside coturn (Debian: coturn), whose
+//	           own client is the load of both
 //
 // Where root may mount them, store, cycle and open are measured on two new file
 // systems in image files, ext4 with and without a journal: the difference is
@@ -169,6 +172,7 @@ var scenarios = []scenario{
 	{"cycle", cycle},
 	{"open", opening},
 	{"bell", bell},
+	{"turn", calls},
 	{"push", pushing},
 	{"receive", received},
 	{"idle", idle},
