@@ -260,10 +260,10 @@ func TestTheDialogue(t *testing.T) {
 	r := newRig(t, nil)
 	r.play(t, hello+
 		"C: AUTH PLAIN AGFsaWNlAHBhc3N3b3Jk\nS~ 503 5\\.5\\.1 Error: authentication not enabled\n"+
-		"C: VRFY alice@relay.test\nS: 252 2.5.0 Cannot VRFY user, but will accept message\n"+
-		"C: VRFY nobody@relay.test\nS: 252 2.5.0 Cannot VRFY user, but will accept message\n"+
-		"C: VRFY alice\nS: 252 2.5.0 Cannot VRFY user, but will accept message\n"+
-		"C: VRFY nobody\nS: 252 2.5.0 Cannot VRFY user, but will accept message\n"+
+		"C: VRFY alice@relay.test\nS: 252 2.0.0 Cannot VRFY user, but will accept message\n"+
+		"C: VRFY nobody@relay.test\nS: 252 2.0.0 Cannot VRFY user, but will accept message\n"+
+		"C: VRFY alice\nS: 252 2.0.0 Cannot VRFY user, but will accept message\n"+
+		"C: VRFY nobody\nS: 252 2.0.0 Cannot VRFY user, but will accept message\n"+
 		"C: EXPN alice\nS~ 502 .*\n"+
 		"C: MAIL FROM:<"+writer+">\nS~ 250 .*\n"+
 		"C: RCPT TO:<x@elsewhere.test>\nS: 554 5.7.1 <x@elsewhere.test>: Relay access denied\n"+

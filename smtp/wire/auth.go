@@ -21,11 +21,14 @@ func (d *dialogue) AuthMechanisms() []string {
 	return []string{"PLAIN", "LOGIN"}
 }
 
-// Auth begins an exchange (RFC 4954).
+// Auth begins an exchange (RFC 4954), or answers a VRFY, which the library was
+// made to take for one: with the same words whether there is anybody or not.
 func (d *dialogue) Auth(mechanism string) (sasl.Server, error) {
 	switch {
 	case d.ended():
 		return nil, lib(replyEnded)
+	case isVerify(d.ear.line):
+		return nil, lib(replyVerify)
 	case !d.srv.cfg.Auth:
 		return nil, d.refused(replyNoAuth)
 	case !d.private:

@@ -62,6 +62,7 @@ func newDialogue(ctx context.Context, s *Server, c *netserve.Conn) *dialogue {
 	d := &dialogue{srv: s, ctx: ctx, nc: c, drained: make(chan struct{})}
 	d.idle.L = &d.mu
 	d.ear = ear{owed: true, onLine: d.onLine, onReply: d.onReply, onShake: d.onShake, refuses: d.refusesChunks}
+	d.ear.disguises = func() bool { return d.sess != nil }
 	d.lib = s.library(d)
 	return d
 }

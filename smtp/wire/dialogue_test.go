@@ -259,8 +259,20 @@ func TestForeignProtocolsAreSentAway(t *testing.T) {
 	}
 }
 
+// VRFY has one reply for all that may be asked, at any time after EHLO, and
+// leaves a transaction alone. Sent ahead, or before EHLO, it still tells
+// nothing.
 func TestVerifyTellsNothing(t *testing.T) {
-	newRig(t, nil).play(t, "C: VRFY a@x.test\nS~ 252 2\\..*\nC: VRFY nobody\nS~ 252 2\\..*\n"+quit)
+	const same = "S: 252 2.0.0 Cannot VRFY user, but will accept message\n"
+	const ahead = "S: 252 2.5.0 Cannot VRFY user, but will accept message\n"
+	r := newRig(t, nil)
+	transcript.Play(t, r.dial(t), "S~ 220 .*\nC: VRFY a\n"+ahead+quit)
+	r.play(t, "C: VRFY a@x.test\n"+same+"C: vrfy nobody\n"+same+"C: VRFY Alice B. =\n"+same+"C: VRFY =\n"+same+
+		"C\\ VRFY a\\r\\nVRFY b\\r\\nNOOP\\r\\nVRFY c\\r\\n\n"+same+same+"S~ 250 .*\n"+ahead+
+		"C: VRFY\n"+ahead+
+		"C: MAIL FROM:<a@x.test>\nS~ 250 .*\nC: VRFY a\n"+same+"C: RCPT TO:<b@y.test>\nS~ 250 .*\n"+
+		"C: DATA\nS~ 354 .*\nC: VRFY a\nC: .\nS~ 250 .*\nC: AUTH LOGIN\nS~ 334 .*\nC: VRFY a\nS~ 454 .*\n"+quit)
+	r.expect(t, "mail <a@x.test>", "rcpt b@y.test", `data "VRFY a\r\n"`)
 }
 
 func TestAuth(t *testing.T) {

@@ -25,13 +25,15 @@ type ear struct {
 	// replies first and drops the octets afterwards. It is asked while the
 	// command is executed, for the library resets itself after its replies.
 	refuses func() bool
-	chunk   int64             // octets of a BDAT chunk to come
-	body    *bodyEnd          // not nil within DATA
-	stray   bool              // the last DATA had a CR that the library swallowed
-	asked   bool              // AUTH asked for the next line, so it is no command
-	out     []byte            // a reply line that came in pieces
-	shaking bool              // TLS is about to start
-	onShake func(failed bool) // how it went
+	// disguises tells whether the library would ask us about AUTH.
+	disguises func() bool
+	chunk     int64             // octets of a BDAT chunk to come
+	body      *bodyEnd          // not nil within DATA
+	stray     bool              // the last DATA had a CR that the library swallowed
+	asked     bool              // AUTH asked for the next line, so it is no command
+	out       []byte            // a reply line that came in pieces
+	shaking   bool              // TLS is about to start
+	onShake   func(failed bool) // how it went
 }
 
 // handshakeFailed is how the library tells the peer that TLS did not come
@@ -64,10 +66,41 @@ func (e *ear) heard(p []byte) {
 	}
 	n := min(e.chunk, int64(len(p)))
 	e.chunk -= n
+	first := !e.owed && !e.asked && e.chunk == 0 && len(e.pending) == 0
 	e.pending = append(e.pending, p[n:]...)
 	if !e.owed && e.chunk == 0 {
 		e.next()
 	}
+	if first && e.disguises() {
+		disguise(p[n:])
+	}
+}
+
+// disguise turns VRFY commands at the beginning of p into AUTH commands for a
+// mechanism that is none. The library has a reply of its own to VRFY and asks
+// nobody, but the reply to AUTH is ours (see dialogue.Auth). What it reads is
+// changed where it lies, in the library's own buffer, behind the ear's copy.
+//
+// Only what begins a piece that was read can be changed: of what was sent
+// ahead of a reply nobody knows yet whether it is a command. Such a VRFY has
+// the library's reply, which has another enhanced code and tells as little.
+func disguise(p []byte) {
+	for {
+		end := bytes.IndexByte(p, '\n')
+		if end < 0 || !isVerify(string(p[:end])) {
+			return
+		}
+		line := bytes.TrimSuffix(p[:end], []byte("\r"))
+		for i := range line[copy(line, "AUTH X"):] {
+			line[len("AUTH X")+i] = ' '
+		}
+		p = p[end+1:]
+	}
+}
+
+// isVerify tells whether a command is a VRFY with something to verify.
+func isVerify(line string) bool {
+	return len(line) > 5 && strings.EqualFold(line[:5], "VRFY ") && strings.TrimSpace(line[5:]) != ""
 }
 
 // next finds the next command in what the peer sent ahead.

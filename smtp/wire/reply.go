@@ -13,6 +13,7 @@ import (
 // Replies of the dialogue itself.
 var (
 	replyOK            = smtp.NewReply(250, "2.0.0", "OK")
+	replyVerify        = smtp.NewReply(252, "2.0.0", "Cannot VRFY user, but will accept message")
 	replyNoTLS         = smtp.NewReply(530, "5.7.0", "Must issue a STARTTLS command first")
 	replyLoggedIn      = smtp.NewReply(235, "2.7.0", "Authentication successful")
 	replyLoggedInTwice = smtp.NewReply(503, "5.5.1", "Error: already authenticated")
