@@ -27,7 +27,7 @@ const (
 )
 
 // newOffer makes one.
-func (s *site) newOffer() (offer, error) {
+func (s *Site) newOffer() (offer, error) {
 	name, err := draw(s.cfg.Rand, nameLetters, s.cfg.UsernameLength)
 	if err != nil {
 		return offer{}, fmt.Errorf("draw a name: %w", err)
@@ -67,7 +67,7 @@ func draw(from io.Reader, letters string, n int) (string, error) {
 // serveNew answers clients with a new account, and browsers with a link that
 // makes the client ask. Browsers cannot be sent on to a self-signed relay, so
 // there a GET is answered like a POST.
-func (s *site) serveNew(w http.ResponseWriter, r *http.Request) {
+func (s *Site) serveNew(w http.ResponseWriter, r *http.Request) {
 	if !allowed(w, r, http.MethodPost, http.MethodGet, http.MethodHead) {
 		return
 	}
@@ -80,53 +80,65 @@ func (s *site) serveNew(w http.ResponseWriter, r *http.Request) {
 		redirect(w, accountLink(s.cfg.Domain, token))
 		return
 	}
-	o, status, reason := s.take(w, r)
-	if status != http.StatusOK {
-		refuse(w, status, reason)
+	o, status, why := s.take(w, r)
+	if why != "" {
+		l, _ := s.languageOf(r)
+		refuse(w, status, l.words[string(why)])
 		return
 	}
 	writeJSON(w, http.StatusOK, o)
 }
 
 // serveNewPage shows a new account to a browser, as link and QR code.
-func (s *site) serveNewPage(w http.ResponseWriter, r *http.Request) {
+func (s *Site) serveNewPage(w http.ResponseWriter, r *http.Request) {
 	if !s.cfg.SelfSigned {
-		notFound(w)
+		s.notFound(w, r)
 		return
 	}
 	if !allowed(w, r, http.MethodGet, http.MethodHead) {
 		return
 	}
-	o, status, reason := s.take(w, r)
-	s.pages.fresh(o, s.cfg.Registration(), status, reason).serve(w, r)
+	o, status, why := s.take(w, r)
+	s.forOne(r, func(l *language) card { return freshCard(l, o, s.cfg.Registration(), why) }, status, "").serve(w, r)
 }
 
-// What is said where not everybody gets an account.
+// reason is why somebody gets no account: the key of words for the person in
+// front of the client. Empty is no reason against it.
+type reason string
+
+// The reasons.
 const (
-	closed       = "This relay takes no new profiles."
-	byInvitation = "This relay takes new profiles by invitation only."
+	closed         reason = "sorry.closed"
+	byInvitation   reason = "sorry.invitation"
+	tooMany        reason = "sorry.rate"
+	ownFault       reason = "sorry.fault"
+	inviteUnknown  reason = "sorry.unknown"
+	inviteExpired  reason = "sorry.expired"
+	inviteUsed     reason = "sorry.used"
+	inviteBusy     reason = "sorry.busy"
+	invitesTooMany reason = "sorry.full"
 )
 
-// take makes an offer when the client's network may have one. The reason is
-// for the person in front of the client.
-func (s *site) take(w http.ResponseWriter, r *http.Request) (o offer, status int, reason string) {
+// take makes an offer when the client's network may have one, or says with
+// what status and why there is none.
+func (s *Site) take(w http.ResponseWriter, r *http.Request) (o offer, status int, why reason) {
 	who, token := s.cfg.Registration(), tokenOf(r)
-	if status, reason := s.stranger(who, token); status != http.StatusOK {
-		return o, status, reason
+	if status, why := s.stranger(who, token); why != "" {
+		return o, status, why
 	}
 	if ok, _ := s.offers.Allow(ratelimit.Network(s.cfg.Client(r))); !ok {
 		s.refused.Inc()
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(1/s.cfg.NewPerSecond))))
-		return o, http.StatusTooManyRequests, "Too many new profiles from your network. Please try again in a few seconds."
+		return o, http.StatusTooManyRequests, tooMany
 	}
 	o, err := s.newOffer()
 	if err != nil {
 		s.cfg.Logger.Error("no new account could be offered", "part", "web", "err", err)
-		return o, http.StatusInternalServerError, "This relay has a fault of its own. Please try again later."
+		return o, http.StatusInternalServerError, ownFault
 	}
 	if who == ByInvitation {
-		if status, reason := s.reserve(token, o.Address); status != http.StatusOK {
-			return offer{}, status, reason
+		if status, why := s.reserve(token, o.Address); why != "" {
+			return offer{}, status, why
 		}
 	}
 	s.offered.Inc()
@@ -151,7 +163,7 @@ func NewLoginURI(cfg Config) (string, error) {
 	if err := cfg.check(); err != nil {
 		return "", fmt.Errorf("login link: %w", err)
 	}
-	s := &site{cfg: cfg, login: loginOptions(cfg)}
+	s := &Site{cfg: cfg, login: loginOptions(cfg)}
 	o, err := s.newOffer()
 	return LoginURI(o.Address, o.Password, s.login), err
 }

@@ -217,7 +217,7 @@ func TestAClosedRelayOffersNothing(t *testing.T) {
 			if w.Code != code || strings.Contains(page, "dcaccount:") || strings.Contains(page, "dclogin:") || strings.Contains(page, `class="button"`) {
 				t.Errorf("%s: %d\n%s", target, w.Code, page)
 			}
-			if code != 404 && !strings.Contains(page, closed) {
+			if code != 404 && !strings.Contains(page, english(closed)) {
 				t.Errorf("%s does not say why", target)
 			}
 		}

@@ -66,7 +66,7 @@ func TestTheInvitationIsAnImage(t *testing.T) {
 // The drawing has the modules of the code, and no others.
 func TestTheDrawingIsTheCode(t *testing.T) {
 	const uri = "DCACCOUNT:https://relay.test/new"
-	svg := qrSVG(uri)
+	svg := string(qrSVG(uri, "QR code"))
 	rows := code(uri, 1).Bitmap()
 	drawn := make([][]bool, len(rows))
 	for y := range drawn {

@@ -11,6 +11,9 @@ import (
 // tokenOf gives the token of a request, or none: what is no token is not
 // carried on into a page or a link.
 func tokenOf(r *http.Request) string {
+	if r.URL.RawQuery == "" {
+		return ""
+	}
 	token := r.URL.Query().Get("t")
 	if len(token) > 64 {
 		return ""
@@ -25,7 +28,7 @@ func tokenOf(r *http.Request) string {
 
 // stranger tells why somebody gets no account, whatever he has: 200 when he
 // may.
-func (s *site) stranger(who Registration, token string) (status int, reason string) {
+func (s *Site) stranger(who Registration, token string) (status int, why reason) {
 	switch {
 	case who == Closed:
 		return http.StatusForbidden, closed
@@ -36,7 +39,7 @@ func (s *site) stranger(who Registration, token string) (status int, reason stri
 }
 
 // reserve lets an address be born for a token.
-func (s *site) reserve(token, address string) (status int, reason string) {
+func (s *Site) reserve(token, address string) (status int, why reason) {
 	a, err := smtp.ParseAddress(address)
 	if err == nil {
 		err = s.cfg.Invites.Reserve(token, a)
@@ -46,38 +49,39 @@ func (s *site) reserve(token, address string) (status int, reason string) {
 
 // sayInvite says what is wrong with an invitation to the person in front of
 // the client.
-func (s *site) sayInvite(err error) (status int, reason string) {
+func (s *Site) sayInvite(err error) (status int, why reason) {
 	switch {
 	case err == nil:
 		return http.StatusOK, ""
 	case errors.Is(err, invites.ErrUnknown):
-		return http.StatusForbidden, "This invitation is not valid."
+		return http.StatusForbidden, inviteUnknown
 	case errors.Is(err, invites.ErrExpired):
-		return http.StatusForbidden, "This invitation has expired."
+		return http.StatusForbidden, inviteExpired
 	case errors.Is(err, invites.ErrUsedUp):
-		return http.StatusForbidden, "This invitation has been used up."
+		return http.StatusForbidden, inviteUsed
 	case errors.Is(err, invites.ErrBusy):
-		return http.StatusForbidden, "This invitation is just being used. Please try again in a minute."
+		return http.StatusForbidden, inviteBusy
 	case errors.Is(err, invites.ErrFull):
-		return http.StatusServiceUnavailable, "Too many new profiles are being made. Please try again tomorrow."
+		return http.StatusServiceUnavailable, invitesTooMany
 	}
 	s.cfg.Logger.Error("an invitation could not be used", "part", "web", "err", err)
-	return http.StatusInternalServerError, "This relay has a fault of its own. Please try again later."
+	return http.StatusInternalServerError, ownFault
 }
 
 // serveLanding shows the page of the relay, or that of an invitation.
-func (s *site) serveLanding(w http.ResponseWriter, r *http.Request) {
+func (s *Site) serveLanding(w http.ResponseWriter, r *http.Request) {
 	who, token := s.cfg.Registration(), tokenOf(r)
 	if who != ByInvitation || token == "" {
-		s.landing[who].serve(w, r)
+		l, chosen := s.languageOf(r)
+		s.edition.Load().page(pageKey{homePage, l.tag, chosen, who}).serve(w, r)
 		return
 	}
 	if !allowed(w, r, http.MethodGet, http.MethodHead) {
 		return
 	}
-	if status, reason := s.sayInvite(s.cfg.Invites.Valid(token)); status != http.StatusOK {
-		s.pages.write(view{Closed: true, Sorry: reason}, status, 0).serve(w, r)
+	if status, why := s.sayInvite(s.cfg.Invites.Valid(token)); why != "" {
+		s.forOne(r, func(*language) card { return card{Closed: true, Sorry: why} }, status, "").serve(w, r)
 		return
 	}
-	s.pages.invited(token).serve(w, r)
+	s.forOne(r, func(l *language) card { return s.invitedCard(l, token) }, http.StatusOK, token).serve(w, r)
 }

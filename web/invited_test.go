@@ -52,11 +52,11 @@ func TestANewAccountWantsAToken(t *testing.T) {
 			code   int
 			reason string
 		}{
-			"/new":                              {403, byInvitation},
-			"/new?t=":                           {403, byInvitation},
-			"/new?t=a%20b":                      {403, byInvitation},
-			"/new?t=" + strings.Repeat("A", 65): {403, byInvitation},
-			"/new?x=GOOD1":                      {403, byInvitation},
+			"/new":                              {403, english(byInvitation)},
+			"/new?t=":                           {403, english(byInvitation)},
+			"/new?t=a%20b":                      {403, english(byInvitation)},
+			"/new?t=" + strings.Repeat("A", 65): {403, english(byInvitation)},
+			"/new?x=GOOD1":                      {403, english(byInvitation)},
 			"/new?t=WRONG":                      {403, "This invitation is not valid."},
 			"/new?t=good1":                      {403, "This invitation is not valid."},
 			"/new?t=USED":                       {403, "This invitation has been used up."},
@@ -132,16 +132,16 @@ func TestThePageOfAnInvitation(t *testing.T) {
 		code       int
 		has        []string
 	}{
-		{false, "/", 200, []string{byInvitation}},
-		{true, "/", 200, []string{byInvitation}},
+		{false, "/", 200, []string{english(byInvitation)}},
+		{true, "/", 200, []string{english(byInvitation)}},
 		{false, "/?t=GOOD1", 200, []string{`href="dcaccount:https://relay.test/new?t=GOOD1"`, `<svg class="qr"`}},
 		{true, "/?t=GOOD1", 200, []string{`href="/new.html?t=GOOD1"`, "Make my invitation"}},
 		{false, "/?t=USED", 403, []string{"This invitation has been used up."}},
 		{true, "/?t=WRONG", 403, []string{"This invitation is not valid."}},
-		{true, "/new.html", 403, []string{byInvitation}},
+		{true, "/new.html", 403, []string{english(byInvitation)}},
 		{true, "/new.html?t=OLD", 403, []string{"This invitation has expired."}},
 		{false, "/qr-chatmail-invite-relay.test.png", 404, nil},
-		{false, "/?t=<script>", 200, []string{byInvitation}},
+		{false, "/?t=<script>", 200, []string{english(byInvitation)}},
 	} {
 		g, h := byToken(c.selfSigned)
 		w := get(h, "GET", strings.NewReplacer("<", "%3C", ">", "%3E").Replace(c.target))
@@ -176,8 +176,8 @@ func TestPagesFollowRegistration(t *testing.T) {
 		says                string
 	}{
 		{Open, 200, 200, 200, 200, "Create a profile"},
-		{Closed, 403, 403, 404, 200, closed},
-		{ByInvitation, 403, 200, 404, 200, byInvitation},
+		{Closed, 403, 403, 404, 200, english(closed)},
+		{ByInvitation, 403, 200, 404, 200, english(byInvitation)},
 		{Open, 200, 200, 200, 200, "Create a profile"},
 	} {
 		now = step.now

@@ -2,53 +2,201 @@ package web
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
-	_ "embed" // for the three files of the page
+	"embed"
 	"encoding/base64"
+	"encoding/hex"
+	"fmt"
 	"html/template"
 	"net/http"
+	"sync"
 )
 
 var (
-	//go:embed page.html
-	pageHTML string
-	//go:embed page.css
-	pageCSS string
-	//go:embed page.js
-	pageJS string
-
-	pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+	//go:embed main.css
+	ownStyle string
+	//go:embed new.js
+	ownScript string
+	//go:embed templates/*.html
+	templateFiles embed.FS
 )
 
-// pages writes the relay's page, which needs nothing but itself: style,
-// script and pictures are inside, so the policy can name each by its hash.
-type pages struct {
-	cfg    Config
-	policy string
-}
+// The pages, by the names of their files.
+const (
+	homePage    = "/index.html"
+	infoPage    = "/info.html"
+	privacyPage = "/privacy.html"
+	missingPage = "/404.html"
+	newPage     = "/new.html" // a home page with an offer
+)
 
-// view is what the template shows.
-type view struct {
-	Domain  string
-	Contact string
-	Style   template.CSS
-	Script  template.JS // empty for none
-	Ask     bool        // there is no invitation yet; a button asks for one
-	New     string      // where that button leads
-	Closed  bool        // there is none for this reader
-	Fresh   bool        // the invitation was made for this reader
-	Link    template.URL
-	QR      template.HTML
-	Sorry   string // why there is no invitation
-}
+// kinds says what view.Page calls them.
+var kinds = map[string]string{homePage: "home", infoPage: "info", privacyPage: "privacy", missingPage: "missing"}
 
-func newPages(cfg Config) *pages {
-	policy := "default-src 'none'; style-src " + hashOf(pageCSS) + "; img-src data:; "
-	if cfg.SelfSigned {
-		policy += "script-src " + hashOf(pageJS) + "; connect-src 'self'; "
+// ownPages reads the templates that were compiled in.
+func ownPages() map[string]*template.Template {
+	layout := template.Must(template.ParseFS(templateFiles, "templates/layout.html"))
+	own := map[string]*template.Template{}
+	for path, kind := range kinds {
+		own[path] = template.Must(template.Must(layout.Clone()).ParseFS(templateFiles, "templates/"+kind+".html"))
 	}
-	return &pages{cfg, policy + "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"}
+	return own
 }
+
+// edition is what is served between two changes of the operator's directory.
+// Pages are written when somebody first asks for them, and kept: there are as
+// many as languages and states, not more.
+type edition struct {
+	site  *Site
+	style string
+	own   map[string]*template.Template // our pages
+	pages map[string]*template.Template // the operator's, by path
+	files map[string]*document          // likewise
+
+	ready sync.Map // pageKey to *document
+}
+
+// pageKey is all that a page depends on.
+type pageKey struct {
+	path   string
+	lang   string
+	chosen bool // the reader chose the language, so links carry it on
+	who    Registration
+}
+
+func (s *Site) newEdition() *edition {
+	return &edition{site: s, style: ownStyle, own: s.own, pages: map[string]*template.Template{}, files: map[string]*document{}}
+}
+
+// has tells whether a path is a page.
+func (e *edition) has(path string) bool { return kinds[path] != "" || e.pages[path] != nil }
+
+// landingAge is how long a cache may keep the page with the invitation, in
+// seconds: who may come changes while the relay runs.
+const landingAge = 10
+
+// page gives a page that is the same for everybody who speaks a language.
+func (e *edition) page(k pageKey) *document {
+	if d, ok := e.ready.Load(k); ok {
+		return d.(*document)
+	}
+	v := e.view(k.path, k.lang, k.chosen, "")
+	v.Card = e.site.offerOf(v.lang, k.who)
+	if e.site.cfg.SelfSigned && k.who == Open {
+		v.Script = template.JS(ownScript)
+	}
+	d := e.write(k.path, v)
+	d.age = landingAge
+	if k.path == missingPage {
+		d.status = http.StatusNotFound
+	}
+	d.squeeze()
+	e.ready.Store(k, d)
+	return d
+}
+
+// view is what a page in a language is made of. Token is carried on by the
+// links to other languages.
+func (e *edition) view(path, lang string, chosen bool, token string) *view {
+	l := byTag(e.site.languages, lang)
+	v := &view{site: e.site, lang: l, Page: kinds[path], Style: template.CSS(e.style)}
+	if chosen {
+		v.Query = "?lang=" + l.tag
+	}
+	also := ""
+	if token != "" {
+		also = "&t=" + token
+	}
+	for _, other := range e.site.languages {
+		v.Languages = append(v.Languages, languageLink{other.tag, other.words["language"], other.dir, "?lang=" + other.tag + also, other == l})
+	}
+	return v
+}
+
+// offerOf is the card for who has no token. A self-signed relay has no link
+// that serves everybody: there a script asks for one, or without script the
+// reader does.
+func (s *Site) offerOf(l *language, who Registration) card {
+	switch {
+	case who == Closed:
+		return card{Closed: true, Sorry: closed}
+	case who == ByInvitation:
+		return card{Closed: true, Sorry: byInvitation}
+	case s.cfg.SelfSigned:
+		return card{Ask: true, New: newPage}
+	}
+	return card{Link: template.URL(accountLink(s.cfg.Domain, "")), QR: qrSVG(AccountURI(s.cfg.Domain), l.words["card.qr"])}
+}
+
+// invitedCard is for who has a good token. No script asks for an account by
+// itself: it would take a use each time that the page is looked at.
+func (s *Site) invitedCard(l *language, token string) card {
+	if s.cfg.SelfSigned {
+		return card{Invited: true, Ask: true, New: newPage + tokenQuery(token)}
+	}
+	return card{Invited: true, Link: template.URL(accountLink(s.cfg.Domain, token)), QR: qrSVG(InviteURI(s.cfg.Domain, token), l.words["card.qr"])}
+}
+
+// freshCard is an offer, or why there is none.
+func freshCard(l *language, o offer, who Registration, why reason) card {
+	again := newPage
+	if who != Open {
+		again = ""
+	}
+	if why != "" {
+		return card{Ask: who == Open, New: again, Closed: who != Open, Sorry: why}
+	}
+	return card{Fresh: true, New: again, Link: template.URL(o.LoginURI), QR: qrSVG(o.LoginURI, l.words["card.qr"])}
+}
+
+// forOne writes a home page for one reader alone.
+func (s *Site) forOne(r *http.Request, show func(*language) card, status int, token string) *document {
+	e := s.edition.Load()
+	lang, chosen := s.languageOf(r)
+	v := e.view(homePage, lang.tag, chosen, token)
+	v.Card = show(lang)
+	d := e.write(homePage, v)
+	d.status = status
+	return d
+}
+
+// write makes a document of a page: the operator's, else ours.
+func (e *edition) write(path string, v *view) *document {
+	d := &document{kind: "text/html; charset=utf-8", language: v.lang.tag}
+	var b bytes.Buffer
+	if t := e.pages[path]; t != nil {
+		// It worked when it was read; what it does with other words may still fail.
+		if err := t.Execute(&b, v); err == nil {
+			d.body, d.policy = b.Bytes(), operatorPolicy
+			return d
+		}
+		b.Reset()
+	}
+	t := e.own[path]
+	if t == nil {
+		t = e.own[missingPage]
+	}
+	if err := t.Execute(&b, v); err != nil {
+		panic("web: the template and its view are both ours: " + err.Error())
+	}
+	d.body, d.policy = b.Bytes(), pagePolicy(e.style, string(v.Script))
+	return d
+}
+
+// pagePolicy lets a page have its own style and script, and nothing else.
+func pagePolicy(style, script string) string {
+	policy := "default-src 'none'; style-src " + hashOf(style) + "; img-src data:; "
+	if script != "" {
+		policy += "script-src " + hashOf(script) + "; connect-src 'self'; "
+	}
+	return policy + "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+}
+
+// operatorPolicy is for pages of the operator: whatever is on this relay, and
+// styles inside the page.
+const operatorPolicy = "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+	"font-src 'self'; media-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 // hashOf names an inline style or script (CSP level 2).
 func hashOf(text string) string {
@@ -56,64 +204,44 @@ func hashOf(text string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// landingAge is how long a cache may keep the page, in seconds: who may come
-// changes while the relay runs.
-const landingAge = 10
-
-// landing is the page at "/". A self-signed relay has no link that serves
-// everybody: there a script asks for one, or without script the reader does.
-func (p *pages) landing(who Registration) document {
-	switch {
-	case who == Closed:
-		return p.write(view{Closed: true, Sorry: closed}, http.StatusOK, landingAge)
-	case who == ByInvitation:
-		return p.write(view{Closed: true, Sorry: byInvitation}, http.StatusOK, landingAge)
-	case p.cfg.SelfSigned:
-		return p.write(view{Ask: true, New: newPage, Script: template.JS(pageJS)}, http.StatusOK, landingAge)
+// squeeze compresses a document that many get, and names its content. Pages
+// for one reader are left as they are: a secret beside text that somebody else
+// chose must not be compressed with it.
+func (d *document) squeeze() {
+	sum := sha256.Sum256(d.body)
+	d.tag = hex.EncodeToString(sum[:8])
+	var b bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is a right one
+	z.Write(d.body)
+	z.Close()
+	if b.Len() < len(d.body)*9/10 {
+		d.gzip = b.Bytes()
 	}
-	return p.write(view{
-		Link: template.URL(accountLink(p.cfg.Domain, "")),
-		QR:   template.HTML(qrSVG(AccountURI(p.cfg.Domain))),
-	}, http.StatusOK, landingAge)
 }
 
-// newPage is where a page with an offer is.
-const newPage = "/new.html"
-
-// invited is the page for who has a good token. No script asks for an account
-// by itself: it would take a use each time that the page is looked at.
-func (p *pages) invited(token string) document {
-	if p.cfg.SelfSigned {
-		return p.write(view{Ask: true, New: newPage + tokenQuery(token)}, http.StatusOK, 0)
+// languageOf tells in which language a reader wants a page, and whether he
+// chose it on a page before.
+func (s *Site) languageOf(r *http.Request) (l *language, chosen bool) {
+	if r.URL.RawQuery != "" {
+		if l := byTag(s.languages, r.URL.Query().Get("lang")); l != nil {
+			return l, true
+		}
 	}
-	return p.write(view{
-		Link: template.URL(accountLink(p.cfg.Domain, token)),
-		QR:   template.HTML(qrSVG(InviteURI(p.cfg.Domain, token))),
-	}, http.StatusOK, 0)
+	return speak(s.languages, r.Header.Get("Accept-Language")), false
 }
 
-// fresh is the page with an offer, or with why there is none.
-func (p *pages) fresh(o offer, who Registration, status int, reason string) document {
-	again := newPage
-	if who != Open {
-		again = ""
+// notFound says so, on a page to browsers.
+func (s *Site) notFound(w http.ResponseWriter, r *http.Request) {
+	if !accepts(r, "text/html") || r.Method != http.MethodGet {
+		notFound(w)
+		return
 	}
-	if status != http.StatusOK {
-		return p.write(view{Ask: who == Open, New: again, Closed: who != Open, Sorry: reason}, status, 0)
-	}
-	return p.write(view{
-		Fresh: true,
-		New:   again,
-		Link:  template.URL(o.LoginURI),
-		QR:    template.HTML(qrSVG(o.LoginURI)),
-	}, status, 0)
+	l, chosen := s.languageOf(r)
+	s.edition.Load().page(pageKey{missingPage, l.tag, chosen, Closed}).serve(w, r)
 }
 
-func (p *pages) write(v view, status, age int) document {
-	v.Domain, v.Contact, v.Style = p.cfg.Domain, p.cfg.Contact, template.CSS(pageCSS)
-	b := &bytes.Buffer{}
-	if err := pageTemplate.Execute(b, v); err != nil {
-		panic("web: the template and its view are both ours: " + err.Error())
-	}
-	return document{kind: "text/html; charset=utf-8", body: b.Bytes(), age: age, policy: p.policy, status: status}
+func notFound(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(http.StatusNotFound)
+	fmt.Fprintln(w, "There is nothing here.")
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"html/template"
 	"strings"
 
 	qrcode "github.com/skip2/go-qrcode"
@@ -30,12 +31,12 @@ func code(uri string, level qrcode.RecoveryLevel) *qrcode.QRCode {
 }
 
 // qrSVG draws a link for screens, dark on light in any colour scheme, with
-// the quiet zone that readers need. One unit is one module; each run of dark
+// the quiet zone that readers need and a label for those who cannot see it. One unit is one module; each run of dark
 // modules in a row is one rectangle of the path.
-func qrSVG(uri string) string {
+func qrSVG(uri, label string) template.HTML {
 	rows := code(uri, qrcode.Medium).Bitmap()
 	b := &strings.Builder{}
-	fmt.Fprintf(b, `<svg class="qr" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="QR code" shape-rendering="crispEdges">`, len(rows), len(rows))
+	fmt.Fprintf(b, `<svg class="qr" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s" shape-rendering="crispEdges">`, len(rows), len(rows), template.HTMLEscapeString(label))
 	fmt.Fprintf(b, `<rect width="%d" height="%d" fill="#fff"/><path fill="#000" d="`, len(rows), len(rows))
 	for y, row := range rows {
 		for x := 0; x < len(row); x++ {
@@ -49,5 +50,5 @@ func qrSVG(uri string) string {
 		}
 	}
 	b.WriteString(`"/></svg>`)
-	return b.String()
+	return template.HTML(b.String())
 }

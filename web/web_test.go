@@ -26,13 +26,16 @@ func get(h http.Handler, method, target string) *httptest.ResponseRecorder {
 }
 
 // made is New of a configuration that is right.
-func made(cfg Config) http.Handler {
+func made(cfg Config) *Site {
 	h, err := New(cfg)
 	if err != nil {
 		panic(err)
 	}
 	return h
 }
+
+// english says what a reason is in the first language.
+func english(why reason) string { return loadLanguages()[0].words[string(why)] }
 
 func sscan(run string, x, y, n, back *int) (int, error) {
 	return fmt.Sscanf(run, "%d %dh%dv1h-%d", x, y, n, back)
@@ -87,7 +90,7 @@ func TestAbsoluteFormIsTaken(t *testing.T) {
 func TestOnlyTheExactPathIsARoute(t *testing.T) {
 	for _, selfSigned := range []bool{false, true} {
 		h := made(Config{Domain: "relay.test", SelfSigned: selfSigned})
-		for _, path := range []string{"/newxyz", "/new/x", "//new", "/New", "/cgi-bin/newemail.pyx", "/cgi-bin/", "/.well-known/", "/metrics", "/page.css",
+		for _, path := range []string{"/newxyz", "/new/x", "//new", "/New", "/cgi-bin/newemail.pyx", "/cgi-bin/", "/.well-known/", "/metrics", "/page.css", "/info", "/info.html/", "/404.html", "/lang/en.json", "/templates/home.html", "/.well-known/mta-sts.txt",
 			"/mxdeliv", "/index.html/", "/../new", "/new%00", "/favicon.ico"} {
 			if w := get(h, "GET", path); w.Code != 404 || w.Body.Len() > 100 {
 				t.Errorf("%s: %d, %d octets", path, w.Code, w.Body.Len())

@@ -33,6 +33,7 @@ func storeConfig(cfg *config.Config, n names, log *slog.Logger, m *metrics.Regis
 		NoSync:      cfg.Storage.Sync == config.SyncNever,
 		FreshBytes:  int64(cfg.Storage.FreshMemory),
 		SettleAfter: time.Duration(cfg.Storage.SettleAfter),
+		QueueMax:    cfg.Federation.MaxQueued,
 		Logger:      log,
 		Metrics:     m,
 	}
@@ -85,6 +86,10 @@ func (a *App) webConfig() web.Config {
 		PasswordMin:    a.cfg.Accounts.PasswordMinLength,
 		Services:       services(a.cfg.Listen, a.names.host),
 		Contact:        a.cfg.Contact.Admin,
+		Limits:         webLimits(a.cfg),
+		PushHost:       pushHost(a.cfg.Push),
+		Policy:         policyText(a.cfg),
+		Dir:            a.cfg.Web.Dir,
 		NewBurst:       a.cfg.Limits.NewBurst,
 		NewPerSecond:   float64(a.cfg.Limits.NewPerSecond),
 		Client:         clientOf,

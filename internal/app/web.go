@@ -27,6 +27,7 @@ type webServers struct {
 	https, clear, redirect, metrics *netserve.Queue
 	servers                         []*http.Server
 	queues                          []*netserve.Queue
+	site                            *web.Site
 	realtime                        *realtime
 	log                             *slog.Logger
 	done                            sync.WaitGroup
@@ -101,15 +102,15 @@ func clientOf(r *http.Request) netip.Addr {
 
 func (a *App) makeWeb() error {
 	cfg := a.webConfig()
-	pages, err := web.New(cfg)
+	site, err := web.New(cfg)
 	if err != nil {
 		return err
 	}
-	w := &webServers{log: a.log}
+	w := &webServers{log: a.log, site: site}
 	if w.realtime, err = a.makeRealtime(); err != nil {
 		return err
 	}
-	pages = a.withDelivery(w.realtime.before(pages))
+	pages := a.withDelivery(w.realtime.before(site))
 	w.https = w.add("https", pages)
 	w.redirect = w.add("redirect", a.certs.HTTPChallenge(web.Redirect(cfg)))
 	w.clear = w.add("http_clear", pages)
