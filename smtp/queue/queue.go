@@ -72,7 +72,8 @@ const (
 	firstWindow = 2.0
 	maxWindow   = 10.0
 	quantum     = 64 << 10 // octets that a sender may send before the next one's turn
-	// startSpread is within what time after a start everything is tried.
+	// startSpread is within what time after a start everything is tried, or
+	// within Config.FirstRetry where that is shorter.
 	startSpread = time.Minute
 	// sweepEvery is how often old entries are looked for.
 	sweepEvery = time.Minute
@@ -221,7 +222,7 @@ func (q *Queue) add(e storage.QueueEntry) {
 		x.state = held
 		d.held++
 	case q.starting:
-		q.later(x, rand.N(startSpread))
+		q.later(x, rand.N(min(startSpread, q.cfg.FirstRetry)))
 	default:
 		q.enqueue(x, false)
 	}
