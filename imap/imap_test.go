@@ -173,8 +173,8 @@ S: * QUOTAROOT INBOX "User quota"
 S: * QUOTA "User quota" (STORAGE 0 512000)
 S: A0002 OK Getquotaroot completed
 C: A0003 GETMETADATA "" (/shared/comment /shared/admin /shared/vendor/deltachat/irohrelay /shared/vendor/deltachat/turn /shared/vendor/deltachat/maxsmtprecipients)
-S: * METADATA "" (/shared/vendor/deltachat/irohrelay {18}
-S: https://relay.test /shared/vendor/deltachat/maxsmtprecipients {4}
+S: * METADATA "" (/shared/comment NIL /shared/admin NIL /shared/vendor/deltachat/irohrelay {18}
+S: https://relay.test /shared/vendor/deltachat/turn NIL /shared/vendor/deltachat/maxsmtprecipients {4}
 S: 1000)
 S: A0003 OK Getmetadata completed
 C: A0004 SELECT "INBOX"

@@ -17,20 +17,21 @@ const (
 	maxTokenSize = metadata.MaxTokenSize
 )
 
-// getMetadata answers GETMETADATA (RFC 5464). Entries without a value are
-// left out; without any there is no untagged line.
+// getMetadata answers GETMETADATA (RFC 5464).
 func (s *session) getMetadata(c *wire.Command) (string, error) {
 	c.SP()
-	maxSize := uint64(1 << 62)
+	ask := metadataOptions{maxSize: 1 << 62}
 	option := func() {
 		switch strings.ToUpper(c.Atom()) {
 		case "MAXSIZE":
 			c.SP()
-			maxSize = c.Number64()
+			ask.maxSize = c.Number64()
 		case "DEPTH": // there is nothing below any entry
 			c.SP()
 			switch strings.ToUpper(c.Atom()) {
-			case "0", "1", "INFINITY":
+			case "0":
+			case "1", "INFINITY":
+				ask.below = true
 			default:
 				c.Fail("Bad DEPTH")
 			}
@@ -72,12 +73,22 @@ func (s *session) getMetadata(c *wire.Command) (string, error) {
 	if err := c.End(); err != nil {
 		return noReply, err
 	}
-	return s.metadataLine(mailbox, names, maxSize)
+	return s.metadataLine(mailbox, names, ask)
+}
+
+// metadataOptions is what a client wants to know of entries (RFC 5464 section
+// 4.2).
+type metadataOptions struct {
+	maxSize uint64 // longer values are left out
+	below   bool   // of the entries below those that it names, too
 }
 
 // metadataLine writes the values as literals: clients do not take
-// backslashes off quoted strings.
-func (s *session) metadataLine(mailbox string, names []string, maxSize uint64) (string, error) {
+// backslashes off quoted strings. Entries without a value are NIL, as the
+// reference has it, but not where the client looks for entries that it does
+// not know. The line is left out when nothing is in it: clients do not
+// understand an empty list.
+func (s *session) metadataLine(mailbox string, names []string, ask metadataOptions) (string, error) {
 	own, err := s.ownEntries(mailbox)
 	if err != nil {
 		return noReply, err
@@ -86,10 +97,10 @@ func (s *session) metadataLine(mailbox string, names []string, maxSize uint64) (
 	open, long := false, uint64(0)
 	for _, name := range names {
 		value, ok := s.entry(mailbox, name, own)
-		if !ok {
+		if !ok && ask.below {
 			continue
 		}
-		if n := uint64(len(value)); n > maxSize {
+		if n := uint64(len(value)); n > ask.maxSize {
 			long = max(long, n)
 			continue
 		}
@@ -103,7 +114,11 @@ func (s *session) metadataLine(mailbox string, names []string, maxSize uint64) (
 		}
 		out.AString(name)
 		out.Raw(" ")
-		out.LiteralString(string(value))
+		if ok {
+			out.LiteralString(string(value))
+		} else {
+			out.Raw("NIL")
+		}
 	}
 	if open {
 		out.Raw(")\r\n")
@@ -123,7 +138,8 @@ func (s *session) ownEntries(mailbox string) ([]storage.Entry, error) {
 	return entries, fault(err)
 }
 
-// entry gives the value of one entry.
+// entry gives the value of one entry. The tokens of devices are there, though
+// empty, before there is one.
 func (s *session) entry(mailbox, name string, own []storage.Entry) (value []byte, ok bool) {
 	if mailbox == "" && strings.HasPrefix(name, "/shared/") && s.sv.cfg.Annotations != nil {
 		return s.sv.cfg.Annotations(s.ctx, s.account, name)
@@ -137,7 +153,7 @@ func (s *session) entry(mailbox, name string, own []storage.Entry) (value []byte
 			tokens = append(tokens, e.Value)
 		}
 	}
-	return bytes.Join(tokens, []byte(" ")), len(tokens) > 0
+	return bytes.Join(tokens, []byte(" ")), true
 }
 
 // setMetadata answers SETMETADATA. Only tokens of devices can be set.

@@ -173,13 +173,20 @@ func TestRule09MetadataNamesTheMailboxAndIsNeverEmpty(t *testing.T) {
 	l := newLab(t)
 	alice(t, l).Play(t, `
 C: b GETMETADATA "" (/shared/comment /shared/admin)
+S: * METADATA "" (/shared/comment NIL /shared/admin NIL)
 S: b OK Getmetadata completed
 C: c GETMETADATA "" (/shared/comment /shared/vendor/deltachat/maxsmtprecipients)
-S: * METADATA "" (/shared/vendor/deltachat/maxsmtprecipients {4}
+S: * METADATA "" (/shared/comment NIL /shared/vendor/deltachat/maxsmtprecipients {4}
 S: 1000)
 S: c OK Getmetadata completed
 C: d GETMETADATA INBOX /private/devicetoken
+S: * METADATA INBOX (/private/devicetoken {0}
+S: )
 S: d OK Getmetadata completed
+C: e GETMETADATA (MAXSIZE 1) "" /shared/vendor/deltachat/maxsmtprecipients
+S: e OK [METADATA LONGENTRIES 4] Getmetadata completed
+C: f GETMETADATA (DEPTH infinity) "" (/shared /shared/vendor/deltachat)
+S: f OK Getmetadata completed
 `)
 }
 

@@ -111,10 +111,7 @@ S: b OK Setmetadata completed
 // tokensOf reads the tokens of an account, as tests of the reference do.
 func tokensOf(t *testing.T, r *harness.Relay, name, want string) {
 	t.Helper()
-	answer := ""
-	if want != "" {
-		answer = fmt.Sprintf("S: * METADATA INBOX (/private/devicetoken {%d}\nS: %s)\n", len(want), want)
-	}
+	answer := fmt.Sprintf("S: * METADATA INBOX (/private/devicetoken {%d}\nS: %s)\n", len(want), want)
 	transcript.Play(t, r.Dial(t, "imaps"), fmt.Sprintf(`S~ \* OK .*
 C: a LOGIN %s %s
 S~ a OK .*
