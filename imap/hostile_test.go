@@ -215,6 +215,61 @@ func TestSearchesReadOnlySoMuchOfHeaders(t *testing.T) {
 	}
 }
 
+// To undo an encoded word takes many times as long as to read it: it is done
+// once for a message, and counts for what it takes.
+func TestSearchesUndoOnlySoManyEncodedWords(t *testing.T) {
+	head := []byte("To: " + strings.Repeat("=?iso-2022-jp?b?GyRCJCIbKEI=?= ", 1000) + "\r\n\r\n")
+	once := int64(encodedCost * (len(head) - 2))
+	key := &wire.SearchKey{Op: wire.SearchHeader, Field: "to", Text: "ああ"}
+	for _, test := range []struct {
+		left  int64
+		looks int
+	}{{once - 1, 0}, {once + 2*int64(len(head)), 2}} {
+		text := &searchText{body: messageBody{head: head}, left: &test.left}
+		for i := range test.looks {
+			if !text.holds(key) {
+				t.Errorf("look %d of %d: %v", i+1, test.looks, text.err)
+			}
+		}
+		if text.holds(key) || text.err != errCostly {
+			t.Errorf("look %d: %v, want %v", test.looks+1, text.err, errCostly)
+		}
+	}
+	inside := "Content-Type: message/rfc822\r\n\r\n" + string(head) + "x"
+	left := once + wordsCost*int64(len(inside))
+	text := &searchText{body: messageBody{content: contentOf(inside)}, left: &left}
+	if text.bodyHas("ああ") || text.err != errCostly {
+		t.Errorf("a message inside: %v, want %v", text.err, errCostly)
+	}
+}
+
+// Fields are looked for as their reader sees them, whatever the case.
+func TestSearchesFindFieldsAsTheyAreRead(t *testing.T) {
+	head := "From: A <a@x.test>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= an\r\n  ALLE: hier\r\nno field\r\nDate : Tue, 2 Jan 2024 23:30:00 GMT\r\nX-Empty:\r\n\r\n"
+	day := time.Date(2024, 1, 2, 0, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		key  wire.SearchKey
+		want bool
+	}{
+		{wire.SearchKey{Op: wire.SearchHeader, Field: "SUBJECT", Text: "grüße an  alle: h"}, true},
+		{wire.SearchKey{Op: wire.SearchHeader, Field: "SUBJECT", Text: "subject"}, false},
+		{wire.SearchKey{Op: wire.SearchHeader, Field: "SUBJECT", Text: "hier\n"}, false},
+		{wire.SearchKey{Op: wire.SearchHeader, Field: "from", Text: "<a@x.test>"}, true},
+		{wire.SearchKey{Op: wire.SearchHeader, Field: "x-empty"}, true},
+		{wire.SearchKey{Op: wire.SearchHeader, Field: "x-em"}, false},
+		{wire.SearchKey{Op: wire.SearchSentOn, Date: day}, true},
+		{wire.SearchKey{Op: wire.SearchSentSince, Date: day.AddDate(0, 0, 1)}, false},
+		{wire.SearchKey{Op: wire.SearchText, Text: "subject: grüße"}, true},
+		{wire.SearchKey{Op: wire.SearchText, Text: "no field"}, false},
+	} {
+		left := int64(searchTotal)
+		text := &searchText{body: messageBody{content: contentOf(head)}, left: &left}
+		if got := text.holds(&test.key); got != test.want || text.err != nil {
+			t.Errorf("%+v: %v, %v", test.key, got, text.err)
+		}
+	}
+}
+
 // Many items that pick fields from a long header are work without an answer
 // that the client must read.
 func TestFetchesLookOnlySoOftenAtLongHeaders(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/mail"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,8 @@ import (
 
 // Bounds of one SEARCH: how much of a message's body is looked at, and how
 // much of all headers and bodies together, each time that one is looked at; to
-// find the words of a message costs wordsCost times that.
+// find the words of a message costs wordsCost times that, to undo encoded words
+// encodedCost times what they take.
 const (
 	searchBody  = 1 << 20
 	searchTotal = 1 << 30
@@ -334,36 +336,85 @@ var errDecoding = errors.New("too much to decode for one command")
 
 // searchText is what a search reads of one message.
 type searchText struct {
-	body  messageBody
-	words []byte // nil until they are looked for
-	left  *int64
-	err   error
+	body   messageBody
+	head   []byte        // the fields as their reader sees them, in lower case
+	fields []searchField // where they are in head; nil until they are looked for
+	words  []byte        // nil until they are looked for
+	left   *int64
+	err    error
+}
+
+// searchField is where a field begins, where its name ends, and where it ends.
+type searchField struct{ from, colon, to uint32 }
+
+// spend takes octets from those that may still be read.
+func (t *searchText) spend(n int64) bool {
+	if *t.left -= n; *t.left < 0 {
+		t.err = errCostly
+	}
+	return t.err == nil
 }
 
 func (t *searchText) holds(k *wire.SearchKey) bool {
+	if !t.readFields() || !t.spend(int64(len(t.body.head))) {
+		return false
+	}
+	text := []byte(k.Text)
+	switch k.Op {
+	case wire.SearchHeader:
+		return t.anyField(k.Field, func(value []byte) bool { return bytes.Contains(value, text) })
+	case wire.SearchSentBefore, wire.SearchSentOn, wire.SearchSentSince:
+		return t.anyField("Date", func(value []byte) bool {
+			value = bytes.ToUpper(value[:min(len(value), longestDate)]) // as the names of zones are
+			at, err := mail.ParseDate(string(value))
+			return err == nil && dateHolds(k.Op-wire.SearchSentBefore, at, k.Date) == yes
+		})
+	case wire.SearchText:
+		if slices.ContainsFunc(t.fields, func(f searchField) bool { return bytes.Contains(t.head[f.from:f.to], text) }) {
+			return true
+		}
+	}
+	return t.bodyHas(k.Text)
+}
+
+// longestDate is where a date is cut off.
+const longestDate = 200
+
+// encodedCost is how many times as long as looking through it it takes to undo
+// the encoded words of a field.
+const encodedCost = 50
+
+// readFields finds the fields of the header, once, and tells whether they are
+// there.
+func (t *searchText) readFields() bool {
+	if t.fields != nil || t.err != nil {
+		return t.err == nil
+	}
 	head, err := t.body.header()
 	if err != nil {
 		t.err = err
 		return false
 	}
-	if *t.left -= int64(len(head)); *t.left < 0 {
-		t.err = errCostly
-		return false
-	}
-	switch k.Op {
-	case wire.SearchHeader:
-		return anyField(head, k.Field, func(v string) bool { return strings.Contains(strings.ToLower(decoded(v)), k.Text) })
-	case wire.SearchSentBefore, wire.SearchSentOn, wire.SearchSentSince:
-		return anyField(head, "Date", func(v string) bool {
-			at, err := mail.ParseDate(strings.TrimSpace(v))
-			return err == nil && dateHolds(k.Op-wire.SearchSentBefore, at, k.Date) == yes
-		})
-	case wire.SearchText:
-		if anyField(head, "", func(v string) bool { return strings.Contains(strings.ToLower(decoded(v)), k.Text) }) {
-			return true
+	t.fields = []searchField{}
+	eachField(head, func(_ string, field []byte) {
+		if isEncoded(field) && !t.spend(encodedCost*int64(len(field))) || t.err != nil {
+			return
 		}
-	}
-	return t.bodyHas(k.Text)
+		from := len(t.head)
+		t.head = append(t.head, strings.ToLower(decoded(string(field)))...)
+		colon := from + max(bytes.IndexByte(t.head[from:], ':'), 0)
+		t.fields = append(t.fields, searchField{uint32(from), uint32(colon), uint32(len(t.head))})
+	})
+	return t.err == nil
+}
+
+// anyField tells whether f holds for the value of a field of that name.
+func (t *searchText) anyField(name string, f func(value []byte) bool) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc(t.fields, func(at searchField) bool {
+		has, value := bytes.TrimRight(t.head[at.from:at.colon], " \t"), t.head[at.colon:at.to]
+		return string(has) == name && f(bytes.TrimSpace(bytes.TrimPrefix(value, []byte(":"))))
+	})
 }
 
 // wordsCost is how many times as long as looking through them it takes to find
@@ -373,38 +424,24 @@ const wordsCost = 4
 // bodyHas looks for text, in lower case, in the words of the message.
 func (t *searchText) bodyHas(text string) bool {
 	if t.words == nil {
-		if *t.left -= wordsCost * min(t.body.content.Size(), searchBody); *t.left < 0 {
-			t.err = errCostly
+		if !t.spend(wordsCost * min(t.body.content.Size(), searchBody)) {
 			return false
 		}
-		words, err := t.body.words()
+		words, encoded, err := t.body.words()
 		if err != nil {
 			t.err = err
 			return false
 		}
 		t.words = append(words, '\n')
+		if !t.spend(encodedCost * encoded) {
+			return false
+		}
 	}
-	if *t.left -= int64(len(t.words)); *t.left < 0 {
-		t.err = errCostly
-		return false
-	}
-	return bytes.Contains(t.words, []byte(text))
+	return t.spend(int64(len(t.words))) && bytes.Contains(t.words, []byte(text))
 }
 
-// anyField tells whether f holds for the value of a field of that name, or
-// for any field with its name when name is empty.
-func anyField(head []byte, name string, f func(value string) bool) (found bool) {
-	eachField(head, func(n string, field []byte) {
-		switch {
-		case found:
-		case name == "":
-			found = f(string(field))
-		case strings.EqualFold(n, name):
-			found = f(string(field[bytes.IndexByte(field, ':')+1:]))
-		}
-	})
-	return found
-}
+// isEncoded tells whether a field may have encoded words.
+func isEncoded(field []byte) bool { return bytes.Contains(field, []byte("=?")) }
 
 var unfolder = strings.NewReplacer("\r", "", "\n", "")
 

@@ -18,23 +18,26 @@ import (
 // inside. Parts that are no text are not looked through: nobody means to find
 // a word in the base64 of a picture.
 //
-// No more than searchBody octets of the message are looked at.
-func (b *messageBody) words() ([]byte, error) {
+// No more than searchBody octets of the message are looked at; encoded is how
+// many of them were in fields with encoded words.
+func (b *messageBody) words() (text []byte, encoded int64, err error) {
 	size := min(b.content.Size(), searchBody)
 	root, err := mime.Parse(b.content, size)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	w := words{body: b}
 	w.part(root, false)
-	return w.out.Bytes(), w.err
+	return w.out.Bytes(), w.encoded, w.err
 }
 
 // words collects.
 type words struct {
 	body *messageBody
 	out  bytes.Buffer
-	err  error // of the content
+	// encoded is the octets of fields with encoded words.
+	encoded int64
+	err     error // of the content
 }
 
 func (w *words) part(p *mime.Part, header bool) {
@@ -62,7 +65,12 @@ func (w *words) header(p *mime.Part) {
 		w.err = err
 		return
 	}
-	eachField(head, func(_ string, field []byte) { w.add(decoded(string(field))) })
+	eachField(head, func(_ string, field []byte) {
+		if isEncoded(field) {
+			w.encoded += int64(len(field))
+		}
+		w.add(decoded(string(field)))
+	})
 }
 
 // text adds the text of a part. What does not keep to its encoding is added as
@@ -103,11 +111,17 @@ func inUTF8(charset string, text []byte) string {
 	return string(out)
 }
 
-// wordDecoder undoes RFC 2047, of every charset there is.
+// wordDecoder undoes RFC 2047, of every charset there is. Words are short, and
+// may be many: a stream for each would cost a hundred times their length.
 var wordDecoder = stdmime.WordDecoder{CharsetReader: func(charset string, r io.Reader) (io.Reader, error) {
 	enc, err := htmlindex.Get(charset)
 	if err != nil {
 		return nil, err
 	}
-	return enc.NewDecoder().Reader(r), nil
+	word, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	text, err := enc.NewDecoder().Bytes(word)
+	return bytes.NewReader(text), err
 }}
