@@ -176,3 +176,8 @@ func flagOf(letter byte) storage.Flags {
 func NewBase(received time.Time, seq uint64, n int) string {
 	return fmt.Sprintf("%d.Q%dN%d.barid", max(received.Unix(), 0), seq, n)
 }
+
+// Keywords are the letters that are no system flag, as they stand in the name:
+// a to z for keywords, whose names dovecot-keywords has, and what other
+// programs put there.
+func (n Name) Keywords() string { return n.letters }
