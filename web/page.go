@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"strings"
 	"sync"
 )
 
@@ -83,6 +84,7 @@ func (e *edition) page(k pageKey) *document {
 	}
 	v := e.view(k.path, k.lang, k.chosen, "")
 	v.Card = e.site.offerOf(v.lang, k.who)
+	v.Card.New = withLanguage(v.Card.New, v)
 	if e.site.cfg.SelfSigned && k.who == Open {
 		v.Script = template.JS(ownScript)
 	}
@@ -94,6 +96,17 @@ func (e *edition) page(k pageKey) *document {
 	d.squeeze()
 	e.ready.Store(k, d)
 	return d
+}
+
+// withLanguage carries a language that the reader chose on to another page.
+func withLanguage(link string, v *view) string {
+	switch {
+	case v.Query == "" || link == "":
+		return link
+	case strings.Contains(link, "?"):
+		return link + "&" + v.Query[1:]
+	}
+	return link + v.Query
 }
 
 // view is what a page in a language is made of. Token is carried on by the
@@ -156,6 +169,7 @@ func (s *Site) forOne(r *http.Request, show func(*language) card, status int, to
 	lang, chosen := s.languageOf(r)
 	v := e.view(homePage, lang.tag, chosen, token)
 	v.Card = show(lang)
+	v.Card.New = withLanguage(v.Card.New, v)
 	d := e.write(homePage, v)
 	d.status = status
 	return d

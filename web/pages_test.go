@@ -322,6 +322,24 @@ func TestAnInvitationInAnotherLanguage(t *testing.T) {
 	}
 }
 
+// Who chose a language gets the new account in it, too.
+func TestANewAccountInTheChosenLanguage(t *testing.T) {
+	cfg := relayConfig()
+	cfg.SelfSigned = true
+	h := made(cfg)
+	if page := in(h, "en", "/?lang=de").Body.String(); !strings.Contains(page, `href="/new.html?lang=de"`) {
+		t.Error(page)
+	}
+	if page := in(h, "en", "/new.html?lang=de").Body.String(); !strings.Contains(page, `<a href="/new.html?lang=de">Noch eine</a>`) {
+		t.Error(page)
+	}
+	g := &guests{tokens: map[string]error{"GOOD1": nil}}
+	cfg.Registration, cfg.Invites = always(ByInvitation), g
+	if page := in(made(cfg), "en", "/?t=GOOD1&lang=de").Body.String(); !strings.Contains(page, `href="/new.html?t=GOOD1&amp;lang=de"`) {
+		t.Error(page)
+	}
+}
+
 // Browsers come back over TLS where they can trust it.
 func TestTLSIsRemembered(t *testing.T) {
 	for _, selfSigned := range []bool{false, true} {
