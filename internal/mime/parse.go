@@ -19,9 +19,10 @@ var (
 )
 
 // Parse finds the parts of a message of size octets. Fields of a message
-// hold those of its envelope, too. The error is one of r.
+// hold those of its envelope, too. Behind MaxSize no boundary is looked for:
+// what is open there goes to the end of the message. The error is one of r.
 func Parse(r io.ReaderAt, size int64) (*Part, error) {
-	p := parser{in: bufio.NewReaderSize(io.NewSectionReader(r, 0, min(size, MaxSize)), 8<<10)}
+	p := parser{in: bufio.NewReaderSize(io.NewSectionReader(r, 0, min(size, MaxSize)), 8<<10), size: size}
 	root := p.entity(0, true, false)
 	return root, p.err
 }
@@ -29,6 +30,7 @@ func Parse(r io.ReaderAt, size int64) (*Part, error) {
 // parser reads line by line. Lines longer than its buffer come in pieces.
 type parser struct {
 	in    *bufio.Reader
+	size  int64 // of the message
 	at    int64 // offset behind the present line
 	err   error // of the source
 	line  []byte
@@ -63,6 +65,9 @@ func (p *parser) next() bool {
 	p.hit = -1
 	if len(line) == 0 || p.err != nil {
 		p.eol = 0 // the last line end is the body's
+		if p.at >= MaxSize {
+			p.start = p.size
+		}
 		return false
 	}
 	if p.whole {

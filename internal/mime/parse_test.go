@@ -3,6 +3,7 @@ package mime
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"runtime"
 	"strings"
 	"testing"
@@ -137,6 +138,59 @@ func check(t testing.TB, name string, p *Part, size int64, depth int) (n int) {
 		n += check(t, name, p.Message, size, depth+1)
 	}
 	return n
+}
+
+// long is a message of size octets that begins with head and goes on in short
+// lines.
+type long struct {
+	head string
+	size int64
+}
+
+func (l long) ReadAt(p []byte, off int64) (int, error) {
+	n := int(min(int64(len(p)), l.size-off))
+	for i := range n {
+		switch at := off + int64(i); {
+		case at < int64(len(l.head)):
+			p[i] = l.head[at]
+		case at%64 == 63:
+			p[i] = '\n'
+		default:
+			p[i] = 'x'
+		}
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// A message may be longer than what is looked at, and nothing of it is lost:
+// whoever reads the last part gets the rest.
+func TestPartsGoToTheEndOfALongMessage(t *testing.T) {
+	const size = MaxSize + 1000
+	for name, test := range map[string]struct {
+		head string
+		last []int // the part that is cut
+	}{
+		"text":      {"Subject: x\r\n\r\n", []int{1}},
+		"multipart": {"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\n\r\n", []int{2}},
+		"message":   {"Content-Type: message/rfc822\r\n\r\nSubject: y\r\n\r\n", []int{1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, err := Parse(long{test.head, size}, size)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := root.Child(test.last)
+			if last == nil || last.Body+last.BodyLen != size || root.Body+root.BodyLen != size {
+				t.Errorf("the message ends at %d, part %v: %+v", root.Body+root.BodyLen, test.last, last)
+			}
+			if m := root.Message; m != nil && m.Body+m.BodyLen != size {
+				t.Errorf("the message inside ends at %d", m.Body+m.BodyLen)
+			}
+		})
+	}
 }
 
 func FuzzParse(f *testing.F) {

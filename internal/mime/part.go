@@ -12,7 +12,7 @@ const (
 	MaxDepth  = 20
 	MaxParts  = 500
 	MaxHeader = 64 << 10 // octets of the header of one part
-	MaxSize   = 64 << 20 // octets of a message
+	MaxSize   = 64 << 20 // octets of a message that are looked at
 	maxValue  = 4 << 10  // octets of a Content field
 )
 
