@@ -191,7 +191,7 @@ func TestInitSaysWhatItWants(t *testing.T) {
 
 // A look at everything tells what does not work, with a remedy each.
 func TestCheck(t *testing.T) {
-	path := stopped(t, "_relay.test", "resolver = \"127.0.0.1:1\"\n[listen]\nimap = []\nsubmission = []\nsubmissions = []\nhttps = []\nhttp = []\nsmtp = []\nimaps = [\"127.0.0.1:0\"]\n")
+	path := stopped(t, "_relay.test", "resolver = \"127.0.0.1:1\"\n[listen]\nimap = []\nsubmission = []\nsubmissions = []\nhttps = []\nhttp = []\nsmtp = []\nturn = []\nturns = []\nimaps = [\"127.0.0.1:0\"]\n")
 	code, text, _ := ask(t, "check", "--mail-server", greeter(t), "--config", path)
 	if code != exitFailure || !strings.Contains(text, "The relay does not answer") || !strings.Contains(text, "The DNS record MX _relay.test is unknown.") {
 		t.Errorf("%d\n%s", code, text)

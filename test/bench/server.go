@@ -59,6 +59,8 @@ submission = []
 smtp = []
 https = []
 http = []
+turn = []
+turns = []
 
 [limits]
 max_user_send_per_minute = 1000000

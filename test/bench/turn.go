@@ -71,7 +71,7 @@ func turnOfBarid(ctx context.Context, o options) (*turnServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	changed := strings.Replace(string(text), "[listen]\n", fmt.Sprintf("[listen]\nturn = [%q]\nturns = []\n", addr), 1) +
+	changed := strings.Replace(string(text), "\nturn = []\n", fmt.Sprintf("\nturn = [%q]\n", addr), 1) +
 		"\n[turn]\nper_account = 10000\nmax_allocations = 10000\nbytes_per_second = \"1G\"\nbytes_per_day = \"100T\"\n"
 	if err := os.WriteFile(site.config, []byte(changed), 0o600); err != nil {
 		return nil, err
