@@ -42,6 +42,7 @@
 //	turn       processor time for each message that TURN relays, memory for an
 //	           allocation, and the delay, beside coturn (Debian: coturn), whose
 //	           own client is the load of both
+//	web        the first page and new accounts per second over kept connections
 //
 // Where root may mount them, store, cycle and open are measured on two new file
 // systems in image files, ext4 with and without a journal: the difference is
@@ -177,6 +178,7 @@ var scenarios = []scenario{
 	{"receive", received},
 	{"idle", idle},
 	{"relay", relayed},
+	{"web", pages},
 }
 
 func parse(args []string) (options, error) {
