@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/emersion/go-msgauth/dkim"
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,6 +43,7 @@ type SignerConfig struct {
 // Signer signs content. It is safe for many goroutines.
 type Signer struct {
 	cfg    SignerConfig
+	keys   atomic.Pointer[[]Key]
 	signed prometheus.Counter
 }
 
@@ -50,14 +52,20 @@ func NewSigner(cfg SignerConfig) (*Signer, error) {
 	if cfg.Domain == "" || len(cfg.Keys) == 0 {
 		return nil, errors.New("make a DKIM signer: no domain or no key")
 	}
-	return &Signer{cfg, cfg.Metrics.Counter("dkim_signed", "Messages signed with DKIM.")}, nil
+	s := &Signer{cfg: cfg, signed: cfg.Metrics.Counter("dkim_signed", "Messages signed with DKIM.")}
+	s.SetKeys(cfg.Keys)
+	return s, nil
 }
+
+// SetKeys changes the keys for all content from now on. At least one.
+func (s *Signer) SetKeys(keys []Key) { s.keys.Store(&keys) }
 
 // Signing is one content to be signed. It is an io.Writer for the whole of
 // it, as it leaves, lines ending in CRLF. From the end of the header on a
 // goroutine for each key takes part: ask for Fields, or Close it.
 type Signing struct {
 	s       *Signer
+	keys    []Key
 	head    []byte
 	over    bool // the header is
 	err     error
@@ -75,7 +83,7 @@ const (
 )
 
 // Sign begins with a content.
-func (s *Signer) Sign() *Signing { return &Signing{s: s} }
+func (s *Signer) Sign() *Signing { return &Signing{s: s, keys: *s.keys.Load()} }
 
 // Write takes the next octets. It never fails.
 func (g *Signing) Write(p []byte) (int, error) {
@@ -121,7 +129,7 @@ func (g *Signing) begin(head string) {
 		}
 	}
 	signed.WriteString("\r\n")
-	for _, k := range g.s.cfg.Keys {
+	for _, k := range g.keys {
 		signer, err := sign(g.s.cfg.Domain, k, names)
 		if err != nil {
 			g.err = fmt.Errorf("with %s: %w", k.Selector, err)
@@ -146,7 +154,7 @@ func (g *Signing) give(p []byte) {
 			return
 		}
 		if _, err := signer.Write(p); err != nil {
-			g.err = fmt.Errorf("with %s: %w", g.s.cfg.Keys[i].Selector, err)
+			g.err = fmt.Errorf("with %s: %w", g.keys[i].Selector, err)
 		}
 	}
 }
@@ -174,7 +182,7 @@ func (g *Signing) Fields() ([]byte, error) {
 func (g *Signing) Close() error {
 	for i, signer := range g.signers {
 		if err := signer.Close(); err != nil && g.err == nil {
-			g.err = fmt.Errorf("with %s: %w", g.s.cfg.Keys[i].Selector, err)
+			g.err = fmt.Errorf("with %s: %w", g.keys[i].Selector, err)
 		}
 	}
 	return g.err

@@ -18,8 +18,41 @@ func dkimCommand() *cobra.Command {
 			"file. Other servers refuse our mail until one of them is published.",
 		Args: cobra.NoArgs,
 	}
+	dkimQuestion(c, "/dkim", func([]string) any { return nil })
+	c.AddCommand(dkimRotateCommand(), dkimUseCommand())
+	return c
+}
+
+func dkimRotateCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "rotate",
+		Short: "Make the keys that will sign next, and print their records",
+		Long: "Make the keys that will sign next, and print their records. The present ones go\n" +
+			"on signing. Publish the records, wait for an hour, then: barid dkim use SELECTOR",
+		Args: cobra.NoArgs,
+	}
+	dkimQuestion(c, "/dkim/rotate", func([]string) any { return nil })
+	return c
+}
+
+func dkimUseCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "use SELECTOR",
+		Short: "Let a key sign that rotate made and that is published",
+		Long: "Let a key sign that rotate made. It is looked up first, so that no mail leaves\n" +
+			"that nobody can verify. Leave the record of the key before it in the zone for\n" +
+			"ten days: mail that it signed may still be on its way.",
+		Args: cobra.ExactArgs(1),
+	}
+	unseen := c.Flags().Bool("unseen", false, "do not look whether its record is published")
+	dkimQuestion(c, "/dkim/use", func(args []string) any { return app.DKIMUse{Selector: args[0], Unseen: *unseen} })
+	return c
+}
+
+// dkimQuestion makes c ask the relay, and print what it answers.
+func dkimQuestion(c *cobra.Command, verb string, question func(args []string) any) {
 	ask := askingFlags(c)
-	c.RunE = func(cmd *cobra.Command, _ []string) error {
+	c.RunE = func(cmd *cobra.Command, args []string) error {
 		relay, err := ask.dial(cmd)
 		if err != nil {
 			return err
@@ -27,12 +60,11 @@ func dkimCommand() *cobra.Command {
 		ctx, cancel := context.WithTimeout(cmd.Context(), statusTimeout)
 		defer cancel()
 		var d app.DKIM
-		if err := relay.Ask(ctx, "/dkim", nil, &d); err != nil {
+		if err := relay.Ask(ctx, verb, question(args), &d); err != nil {
 			return failed(err)
 		}
 		return ask.print(cmd, d, func(w io.Writer) error { return printDKIM(w, d) })
 	}
-	return c
 }
 
 func printDKIM(w io.Writer, d app.DKIM) error {
@@ -42,6 +74,11 @@ func printDKIM(w io.Writer, d app.DKIM) error {
 	}
 	for _, k := range d.Keys {
 		if _, err := fmt.Fprintln(w, k.Line); err != nil {
+			return err
+		}
+	}
+	for _, k := range d.Next {
+		if _, err := fmt.Fprintf(w, "; waits until it is published, then: barid dkim use %s\n%s\n", k.Selector, k.Line); err != nil {
 			return err
 		}
 	}

@@ -64,7 +64,6 @@ type App struct {
 	submit   *submit.Server
 	resolver *resolver.Resolver
 	signer   *dkim.Signer // nil for a relay at an address
-	dkimKeys []dkim.Key   // that it has
 	receive  *receive.Server
 	outbox   *outbox.Outbox // nil where nothing leaves
 	queue    *queue.Queue   // likewise
@@ -79,6 +78,7 @@ type App struct {
 
 	mu        sync.Mutex // guards the fields below
 	drainTime time.Duration
+	dkimKeys  []dkim.Key // that the signer has
 	addrs     []listening
 	undo      []undo // in the order of making
 }

@@ -40,7 +40,11 @@ func ZoneFacts(cfg *config.Config) (f zone.Facts, err error) {
 	if err != nil {
 		return f, err
 	}
-	for _, k := range keys {
+	waiting, err := dkim.FindNext(filepath.Join(cfg.DataDir, "dkim"))
+	if err != nil {
+		return f, err
+	}
+	for _, k := range append(keys, waiting...) {
 		r := k.Record()
 		f.DKIM = append(f.DKIM, zone.DKIM{Name: r.Name, Text: r.Text})
 	}

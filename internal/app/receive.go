@@ -36,27 +36,44 @@ func (a *App) makeSigner() error {
 	if strings.HasPrefix(a.names.mail, "[") {
 		return nil
 	}
-	keys, err := dkim.OpenKeys(a.dataPath("dkim"), time.Now())
+	keys, err := a.openKeys()
 	if err != nil {
 		return err
-	}
-	if adopt := a.cfg.DKIM; adopt.Selector != "" {
-		k, err := dkim.ReadKey(adopt.Key, adopt.Selector)
-		if err != nil {
-			return fmt.Errorf("dkim.key: %w", err)
-		}
-		keys = dkim.Adopt(keys, k)
 	}
 	a.signer, err = dkim.NewSigner(dkim.SignerConfig{Domain: a.names.mail, Keys: keys, Metrics: a.metrics})
 	a.dkimKeys = keys
 	return err
 }
 
+// openKeys gives the keys of the data directory, with the one that the
+// configuration adopts in the place of its like.
+func (a *App) openKeys() ([]dkim.Key, error) {
+	keys, err := dkim.OpenKeys(a.dataPath("dkim"), time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if adopt := a.cfg.DKIM; adopt.Selector != "" {
+		k, err := dkim.ReadKey(adopt.Key, adopt.Selector)
+		if err != nil {
+			return nil, fmt.Errorf("dkim.key: %w", err)
+		}
+		keys = dkim.Adopt(keys, k)
+	}
+	return keys, nil
+}
+
+// signingKeys are the keys that sign now.
+func (a *App) signingKeys() []dkim.Key {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.dkimKeys
+}
+
 // DKIMRecords are the TXT records to publish below the mail domain: one for
 // each key that signs, none for a relay at an address.
 func (a *App) DKIMRecords() []dkim.Record {
 	var records []dkim.Record
-	for _, k := range a.dkimKeys {
+	for _, k := range a.signingKeys() {
 		records = append(records, k.Record())
 	}
 	return records
