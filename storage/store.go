@@ -98,7 +98,8 @@ type Mailbox interface {
 
 	// Read calls f for each of the messages that still exist, in the order
 	// given, and stops at the first error of f, which it returns. The Content
-	// is valid until f returns.
+	// is valid until f returns. Messages whose content is lost, or broken so that
+	// no second try would give it, are passed over.
 	Read(ctx context.Context, uids []UID, part Part, f func(UID, Content) error) error
 
 	// Subscribe lets b be rung after each change, until cancel is called. A

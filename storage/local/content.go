@@ -45,6 +45,7 @@ const (
 	locCur                  // that file is, or will be, in cur
 	locDead                 // expunged, its file is gone
 	locNumbered             // Message.ID is a number within its record until seal; never seen
+	locBroken               // its file was found broken when it was read; in memory only, and may be forgotten
 
 	locFlagShift = 8
 )

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"barid/storage"
+	"barid/storage/maildir"
 )
 
 // mailbox is an open mailbox: one life of it, so a mailbox born again under
@@ -111,15 +112,26 @@ func (m *mailbox) Read(ctx context.Context, uids []storage.UID, part storage.Par
 		if !ok {
 			continue
 		}
-		o, err := m.s.openItem(m.a, bs.view.Name, &bs.view.Messages[at], bs.items[at])
-		if errors.Is(err, fs.ErrNotExist) {
+		it := bs.items[at]
+		if it.loc.Load()&locBroken != 0 {
+			continue // it was told when it was found
+		}
+		o, err := m.s.openItem(m.a, bs.view.Name, &bs.view.Messages[at], it)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			m.missing(uid)
 			continue
-		}
-		if err != nil {
+		case maildir.Lasting(err):
+			m.broken(uid, it, err)
+			continue
+		case err != nil:
 			return fmt.Errorf("read message: %w", err)
 		}
-		if err := give(uid, o, part, f); err != nil {
+		err = give(uid, o, part, f)
+		if c, ok := o.Content.(*maildir.Content); ok && c.Broken() != nil {
+			m.broken(uid, it, c.Broken())
+		}
+		if err != nil {
 			return err
 		}
 		if part == storage.Whole {
@@ -127,6 +139,15 @@ func (m *mailbox) Read(ctx context.Context, uids []storage.UID, part storage.Par
 		}
 	}
 	return nil
+}
+
+// broken tells of a message whose file no second try would read, and passes it
+// over from now on: a client that is cut off at it each time would never get to
+// the next. The file stays as it is.
+func (m *mailbox) broken(uid storage.UID, it *item, cause error) {
+	if it.loc.Or(locBroken)&locBroken == 0 {
+		m.s.log.Error("a message cannot be read and is passed over", "part", "storage", "account", m.a.addr, "uid", uint32(uid), "error", cause)
+	}
 }
 
 // missing tells of a message whose file is gone though nobody expunged it.

@@ -79,7 +79,7 @@ func (sn *snapshot) encode() []byte {
 		e.signed(int64(m.Received))
 		e.signed(int64(m.Saved - m.Received))
 		e.b = binary.LittleEndian.AppendUint64(e.b, m.ID) // its octets are random: shorter in no other way
-		e.number(uint64(it.loc.Load()))
+		e.number(uint64(it.loc.Load() &^ locBroken))
 		if it.foreign != nil {
 			e.text(it.foreign.String())
 			continue
@@ -167,7 +167,7 @@ func (d *decoder) fixed() uint64 {
 }
 
 func (d *decoder) item(it *item) {
-	it.loc.Store(uint32(d.below(1<<32))&^(locDead|locNumbered) | locSettled)
+	it.loc.Store(uint32(d.below(1<<32))&^(locDead|locNumbered|locBroken) | locSettled)
 	if text := d.text(); text != "" {
 		if _, ok := maildir.ParseName(text); !ok {
 			d.fail("a name that no file has")

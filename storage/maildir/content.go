@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 
 	"barid/internal/journal"
 )
@@ -28,6 +29,14 @@ var (
 	// ErrBroken: a compressed file is broken, or shorter than its name says.
 	ErrBroken = errors.New("content is broken")
 )
+
+// Lasting tells whether an error of reading content is about what lies in the
+// file, so that the next try would meet it again, and not about a disk that
+// could not read it.
+func Lasting(err error) bool {
+	_, disk := errors.AsType[syscall.Errno](err)
+	return !disk && (errors.Is(err, ErrBroken) || errors.Is(err, ErrTooLarge))
+}
 
 // gzipMagic begins every gzip file (RFC 1952 section 2.3.1).
 const gzipMagic = "\x1f\x8b"
@@ -146,6 +155,7 @@ type Content struct {
 	inflate *inflater // at position at, or nil
 	at      int64
 	zipped  bool
+	broken  error // what ReadAt met that no second try would heal
 }
 
 // Open opens a message file. Content larger than max octets is ErrTooLarge,
@@ -341,6 +351,11 @@ func (c *Content) rewind() error {
 	return nil
 }
 
+// Broken gives the error of a ReadAt that found the compressed file broken, nil
+// when none did: of large content only reading tells. What the disk could not
+// read may be there the next time, and is not meant.
+func (c *Content) Broken() error { return c.broken }
+
 // Size is the number of octets of the content.
 func (c *Content) Size() int64 { return c.size }
 
@@ -372,6 +387,14 @@ func (c *Content) readFull(p []byte, off int64) (int, error) {
 	if !c.zipped {
 		return c.f.ReadAt(p, off)
 	}
+	n, err := c.inflateAt(p, off)
+	if Lasting(err) {
+		c.broken = err
+	}
+	return n, err
+}
+
+func (c *Content) inflateAt(p []byte, off int64) (int, error) {
 	if c.inflate == nil || off < c.at {
 		if err := c.rewind(); err != nil {
 			return 0, err

@@ -178,6 +178,25 @@ func zipped(text string) []byte {
 	return b.Bytes()
 }
 
+// Whoever passes over what is broken does not do so for a disk that could not
+// read it this once.
+func TestOnlyWhatTheNextTryMeetsAgainIsLasting(t *testing.T) {
+	for err, want := range map[error]bool{
+		nil:               false,
+		syscall.EIO:       false,
+		fs.ErrNotExist:    false,
+		maildir.ErrBroken: true,
+		fmt.Errorf("open: %w", maildir.ErrTooLarge):                              true,
+		fmt.Errorf("%w: %w", maildir.ErrBroken, io.ErrUnexpectedEOF):             true,
+		fmt.Errorf("%w: %w", maildir.ErrBroken, syscall.EIO):                     false,
+		fmt.Errorf("%w: %w", maildir.ErrBroken, &fs.PathError{Err: syscall.EIO}): false,
+	} {
+		if maildir.Lasting(err) != want {
+			t.Errorf("%v: lasting is %v", err, !want)
+		}
+	}
+}
+
 func TestInflatingIsBounded(t *testing.T) {
 	fsys := faultfs.New()
 	d := maildir.At(fsys, "")
