@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -119,6 +120,54 @@ func TestFileInTheWayIsLeftAlone(t *testing.T) {
 }
 
 // A data directory may lie deeper than a socket address can say.
+// A relay on a disk without an inode left serves its users, and can be asked
+// as soon as there is room.
+func TestAFullDiskDelaysTheSocket(t *testing.T) {
+	dir := t.TempDir()
+	d, err := openDoor(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tries := 0
+	full := &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.ENOSPC)}
+	listen := func() (net.Listener, error) {
+		if tries++; tries < 3 {
+			return nil, full
+		}
+		return d.listen()
+	}
+	s, err := listenBy(listen, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.door, s.every = d, time.Millisecond
+	s.Serve(someStatus)
+	for {
+		_, err := Dial(dir).Status(t.Context())
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, ErrNotRunning) {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, served := range []bool{false, true} { // it never gets room
+		s, err := listenBy(func() (net.Listener, error) { return nil, full }, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if served {
+			s.Serve(someStatus)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Errorf("served %v: %v", served, err)
+		}
+	}
+}
+
 func TestLongPathWorks(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("a", 120), strings.Repeat("b", 120))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
