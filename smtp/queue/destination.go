@@ -31,20 +31,26 @@ type entry struct {
 	state  state
 	marks  storage.QueueMarks
 	doomed bool // to be discarded, or given up, when it has landed
+
+	line       *line  // while queued
+	prev, next *entry // in it
 }
 
-// line is the mail of one sender to one destination, oldest first.
+// line is the mail of one sender to one destination, oldest first. Those of a
+// destination form a circle, so that any number of them, and of entries,
+// comes and goes at the same cost.
 type line struct {
-	sender  smtp.Address
-	entries []*entry
-	deficit int64
+	sender     smtp.Address
+	head, tail *entry
+	deficit    int64
+	prev, next *line
 }
 
 // destination is a domain and how it fares.
 type destination struct {
-	name    string
-	senders []*line // those with mail, in the order of their turns
-	turn    int
+	name  string
+	lines map[smtp.Address]*line // those with mail
+	turn  *line                  // whose turn it is, nil when there is none
 
 	window   float64
 	failures int    // to connect, since the last success
@@ -52,6 +58,7 @@ type destination struct {
 	probing  bool   // the breaker is half open: one attempt tells
 
 	inFlight, waiting, held int
+	queued                  int // in lines
 	readyAt                 int // in the ring, -1 when not there
 
 	// For the operator.
@@ -104,7 +111,7 @@ func (q *Queue) forgetIdle() {
 }
 
 func (d *destination) empty() bool {
-	return len(d.senders) == 0 && d.waiting == 0 && d.held == 0 && d.inFlight == 0
+	return d.queued == 0 && d.waiting == 0 && d.held == 0 && d.inFlight == 0
 }
 
 // enqueue puts an entry into its sender's line, at its head when it has had
@@ -112,68 +119,93 @@ func (d *destination) empty() bool {
 func (q *Queue) enqueue(x *entry, first bool) {
 	d := x.dest
 	x.state = queued
-	var l *line
-	for _, have := range d.senders {
-		if have.sender == x.sender {
-			l = have
-			break
-		}
+	l := d.lineOf(x.sender)
+	x.line = l
+	switch {
+	case l.head == nil:
+		l.head, l.tail = x, x
+	case first:
+		x.next, l.head.prev = l.head, x
+		l.head = x
+	default:
+		x.prev, l.tail.next = l.tail, x
+		l.tail = x
 	}
-	if l == nil {
-		l = &line{sender: x.sender}
-		d.senders = append(d.senders, l)
-	}
-	if first {
-		l.entries = append([]*entry{x}, l.entries...)
-	} else {
-		l.entries = append(l.entries, x)
-	}
+	d.queued++
 	q.place(d)
+}
+
+// lineOf gives the line of a sender; a new one has its turn last.
+func (d *destination) lineOf(sender smtp.Address) *line {
+	l := d.lines[sender]
+	if l != nil {
+		return l
+	}
+	l = &line{sender: sender}
+	if d.lines == nil {
+		d.lines = map[smtp.Address]*line{}
+	}
+	d.lines[sender] = l
+	if d.turn == nil {
+		l.prev, l.next = l, l
+		d.turn = l
+		return l
+	}
+	l.prev, l.next = d.turn.prev, d.turn
+	l.prev.next, l.next.prev = l, l
+	return l
 }
 
 // pop takes the entry whose turn it is: senders in turn, by deficit round
 // robin (M. Shreedhar, G. Varghese, 1995).
 func (d *destination) pop() *entry {
 	for {
-		d.turn %= len(d.senders)
-		l := d.senders[d.turn]
-		x := l.entries[0]
+		l := d.turn
+		x := l.head
 		if l.deficit < int64(x.size) {
 			l.deficit += quantum
-			d.turn++
+			d.turn = l.next
 			continue
 		}
 		l.deficit -= int64(x.size)
-		l.entries[0] = nil
-		if l.entries = l.entries[1:]; len(l.entries) == 0 {
-			d.senders = append(d.senders[:d.turn:d.turn], d.senders[d.turn+1:]...)
-		}
+		d.take(x)
 		return x
 	}
 }
 
-// take takes an entry out of its line.
+// take takes an entry out of its line, and a line that is empty then out of
+// the circle.
 func (d *destination) take(x *entry) {
-	for i, l := range d.senders {
-		if l.sender != x.sender {
-			continue
-		}
-		for k, have := range l.entries {
-			if have == x {
-				l.entries = append(l.entries[:k:k], l.entries[k+1:]...)
-				if len(l.entries) == 0 {
-					d.senders = append(d.senders[:i:i], d.senders[i+1:]...)
-				}
-				return
-			}
-		}
+	l := x.line
+	if x.prev == nil {
+		l.head = x.next
+	} else {
+		x.prev.next = x.next
+	}
+	if x.next == nil {
+		l.tail = x.prev
+	} else {
+		x.next.prev = x.prev
+	}
+	x.line, x.prev, x.next = nil, nil, nil
+	d.queued--
+	if l.head != nil {
+		return
+	}
+	l.prev.next, l.next.prev = l.next, l.prev
+	if d.turn == l {
+		d.turn = l.next
+	}
+	delete(d.lines, l.sender)
+	if len(d.lines) == 0 {
+		d.turn, d.lines = nil, nil
 	}
 }
 
 // may tells whether the destination can have one more attempt.
 func (d *destination) may() bool {
 	switch {
-	case len(d.senders) == 0 || d.breaker != nil:
+	case d.queued == 0 || d.breaker != nil:
 		return false
 	case d.probing:
 		return d.inFlight == 0

@@ -278,11 +278,8 @@ func (q *Queue) Peers() []Peer {
 	defer q.mu.Unlock()
 	peers := make([]Peer, 0, len(q.dests))
 	for _, d := range q.dests {
-		p := Peer{Name: d.name, InFlight: d.inFlight, Window: d.window, Breaker: "closed", Waiting: d.waiting + d.held,
+		p := Peer{Name: d.name, InFlight: d.inFlight, Window: d.window, Breaker: "closed", Waiting: d.waiting + d.held + d.queued,
 			Channel: d.channel, Host: d.lastHost, Took: d.took, Sent: d.sent, Refused: d.refused, LastError: d.lastError, Since: d.okSince}
-		for _, l := range d.senders {
-			p.Waiting += len(l.entries)
-		}
 		if !d.badSince.IsZero() {
 			p.Since = d.badSince
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -669,4 +670,60 @@ func TestAFaultOfTheStoreIsTriedAgain(t *testing.T) {
 			t.Errorf("left %d, %d batches", s.left(), len(s.commits()))
 		}
 	})
+}
+
+// Mail of very many senders costs each of them what it costs one alone: whole
+// cities write to a relay that is away.
+func TestManySendersCostNoMoreThanOne(t *testing.T) {
+	const many = 100_000
+	q := New(Config{Store: newShelf()})
+	d := q.destination("peer.test")
+	all := make([]*entry, many)
+	for i := range all {
+		all[i] = &entry{id: storage.QueueID(i), dest: d, size: 5000, sender: smtp.Address{LocalPart: strconv.Itoa(i), Domain: "relay.test"}}
+	}
+	began := time.Now()
+	for _, x := range all {
+		q.enqueue(x, false)
+	}
+	for i, x := range all {
+		if i%2 == 0 {
+			d.take(x)
+		}
+	}
+	var got []storage.QueueID
+	for d.queued > 0 {
+		got = append(got, d.pop().id)
+	}
+	// A second is thousands of times what it takes, and a hundredth of what it
+	// took when each looked at all the others.
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("%v for %d senders", took, many)
+	}
+	if len(got) != many/2 || got[0] != 1 || got[1] != 3 || d.turn != nil || len(d.lines) != 0 {
+		t.Errorf("%d popped, first %v, turn %v", len(got), got[:2], d.turn)
+	}
+}
+
+// A line keeps its order when entries leave from anywhere and come back first.
+func TestALineKeepsItsOrder(t *testing.T) {
+	q := New(Config{Store: newShelf()})
+	d := q.destination("peer.test")
+	var all []*entry
+	for i := range 6 {
+		all = append(all, &entry{id: storage.QueueID(i), dest: d, size: 1})
+		q.enqueue(all[i], false)
+	}
+	for _, i := range []int{0, 5, 2} {
+		d.take(all[i])
+	}
+	q.enqueue(all[2], true)
+	q.enqueue(all[0], false)
+	var got []storage.QueueID
+	for d.queued > 0 {
+		got = append(got, d.pop().id)
+	}
+	if want := []storage.QueueID{2, 1, 3, 4, 0}; !slices.Equal(got, want) {
+		t.Errorf("%v, not %v", got, want)
+	}
 }
