@@ -25,7 +25,11 @@ func put(t *testing.T, text string, elem ...string) {
 
 func hashOf(t *testing.T, p storage.Password) string {
 	t.Helper()
-	return hashPassword(p)
+	hash, err := hashPassword(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hash
 }
 
 // A relay of the reference is adopted in place: passwords, UIDs, flags,

@@ -102,7 +102,7 @@ func drills() []drill {
 			name: "adoption",
 			prepare: func(disk *faultfs.FS) error {
 				return seal(disk,
-					puts(disk, alicesDir+"/password", hashPassword("a long password")),
+					puts(disk, alicesDir+"/password", hashed("a long password")),
 					puts(disk, alicesDir+"/metadata.json", `{"devicetoken": {"1111": 1790000000}}`),
 					puts(disk, alicesDir+"/cur/1775324677.M448978P3029757.exam,S=4,W=5:2,Sa", "seen"),
 					puts(disk, alicesDir+"/new/1775324678.M1P1.exam,S=5,W=6", "fresh"),

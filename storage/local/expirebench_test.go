@@ -127,7 +127,7 @@ func populate(b *testing.B, cfg Config, now time.Time, accounts, messages, due i
 	if err != nil {
 		b.Fatal(err)
 	}
-	hash := hashPassword("a long password")
+	hash := hashed("a long password")
 	for i := range accounts {
 		local := fmt.Sprintf("user%06d", i)
 		a, err := s.acquire(at(local))

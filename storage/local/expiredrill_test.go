@@ -40,7 +40,7 @@ func expiryDrills() []drill {
 			prepare: func(disk *faultfs.FS) error {
 				large := string(*mail("large", storage.LargeSize+1).(*octets))
 				return seal(disk,
-					puts(disk, old+"/password", hashPassword("a long password")),
+					puts(disk, old+"/password", hashed("a long password")),
 					puts(disk, old+"/maildirsize", "500000000S\n"),
 					puts(disk, old+"/cur/1788000000.M1P1.exam,S=3:2,S", "old"),
 					puts(disk, old+"/cur/1789300000.M2P1.exam:2,S", large),

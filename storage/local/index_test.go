@@ -16,7 +16,7 @@ import (
 func manyAccounts(t *testing.T, n int) *faultfs.FS {
 	t.Helper()
 	disk := faultfs.New()
-	hash := hashPassword("a long password")
+	hash := hashed("a long password")
 	for i := range n {
 		dir := fmt.Sprintf("mail/relay.test/account%d@relay.test", i)
 		if err := puts(disk, dir+"/password", hash); err != nil {

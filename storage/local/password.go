@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/go-crypt/crypt"
+	"github.com/go-crypt/crypt/algorithm/shacrypt"
 
 	"barid/smtp"
 	"barid/storage"
@@ -19,7 +20,7 @@ import (
 // scheme stands in front of the hashes we write, as the reference has it.
 const scheme = "{SHA512-CRYPT}"
 
-// rounds of SHA512-CRYPT: what crypt(3) and the reference take, 1.6 ms.
+// rounds of SHA512-CRYPT: what crypt(3) and the reference take, 2 ms.
 const rounds = 5000
 
 // maxPassword bounds the octets of a password: the cost of SHA-crypt grows
@@ -30,7 +31,17 @@ const maxPassword = 1024
 const maxHash = 1024
 
 // hashPassword makes the content of a password file.
-func hashPassword(p storage.Password) string { return scheme + newCrypt512(p.Wire()) }
+func hashPassword(p storage.Password) (string, error) {
+	h, err := shacrypt.New(shacrypt.WithSHA512(), shacrypt.WithRounds(rounds))
+	if err != nil {
+		return "", fmt.Errorf("hash a password: %w", err)
+	}
+	d, err := h.Hash(p.Wire())
+	if err != nil {
+		return "", fmt.Errorf("hash a password: %w", err)
+	}
+	return scheme + d.Encode(), nil
+}
 
 // schemes reads hashes. It is ours because the one that the library makes at
 // first use is made without a lock.
@@ -56,9 +67,6 @@ func verifyPassword(hash string, p storage.Password) bool {
 	}
 	if !strings.HasPrefix(hash, "$") {
 		return false
-	}
-	if ok, known := verifyCrypt512(hash, p.Wire()); known {
-		return ok
 	}
 	digest, err := schemes.Decode(hash)
 	if err != nil {
@@ -164,9 +172,11 @@ func (s *Store) hash(ctx context.Context, a smtp.Address, p storage.Password) (s
 		return "", err
 	}
 	defer s.hashing.leave()
-	hash := hashPassword(p)
-	s.passwords.put(s.passwords.tag(a, p, hash))
-	return hash, nil
+	hash, err := hashPassword(p)
+	if err == nil {
+		s.passwords.put(s.passwords.tag(a, p, hash))
+	}
+	return hash, err
 }
 
 // errBadPassword refuses passwords that no account can have.

@@ -29,7 +29,7 @@ func BenchmarkDeliveryDuringACheckpoint(b *testing.B) {
 		if err := login("alice").do(s); err != nil {
 			b.Fatal(err)
 		}
-		hash := hashPassword("a long password")
+		hash := hashed("a long password")
 		for n := range accounts {
 			a, err := s.acquire(at("a" + strconv.Itoa(n)))
 			if err == nil {

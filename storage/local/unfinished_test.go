@@ -30,7 +30,7 @@ func TestAdoptionGoesOnWhereItWasInterrupted(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := seal(disk, puts(disk, alicesDir+"/password", hashPassword("a long password")), puts(disk, alicesDir+"/dovecot-uidlist", uidlist)); err != nil {
+			if err := seal(disk, puts(disk, alicesDir+"/password", hashed("a long password")), puts(disk, alicesDir+"/dovecot-uidlist", uidlist)); err != nil {
 				t.Fatal(err)
 			}
 			cfg := faulty(disk)
