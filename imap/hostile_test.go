@@ -270,6 +270,23 @@ func TestSearchesFindFieldsAsTheyAreRead(t *testing.T) {
 	}
 }
 
+// What is behind the addresses that are given is not looked at.
+func TestLongAddressListsAreCut(t *testing.T) {
+	good := strings.Repeat("A B <a@x.test>, ", maxAddressing/16)
+	for name, test := range map[string]struct {
+		list string
+		want int
+	}{
+		"behind the bound": {good + strings.Repeat("(", 1<<20), maxAddresses},
+		"within it":        {good[:1600] + strings.Repeat("(", 100), 0},
+		"no comma":         {strings.Repeat("(", 1<<20), 0},
+	} {
+		if got := addresses(test.list); len(got) != test.want {
+			t.Errorf("%s: %d addresses, want %d", name, len(got), test.want)
+		}
+	}
+}
+
 // Many items that pick fields from a long header are work without an answer
 // that the client must read.
 func TestFetchesLookOnlySoOftenAtLongHeaders(t *testing.T) {

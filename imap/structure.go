@@ -11,8 +11,11 @@ import (
 	"barid/internal/mime"
 )
 
-// maxAddresses bounds one address list of an envelope.
-const maxAddresses = 200
+// Bounds of one address list of an envelope.
+const (
+	maxAddresses  = 200
+	maxAddressing = 32 << 10 // octets that are looked at
+)
 
 // writeEnvelope writes the ENVELOPE of a message (RFC 9051 section 7.5.2).
 // A field that cannot be read is NIL.
@@ -42,8 +45,13 @@ func writeField(out *wire.Writer, fields map[string]string, name string) {
 	out.NString(v, ok)
 }
 
-// addresses reads an address list. Names stay encoded as they may be sent.
+// addresses reads an address list. Names stay encoded as they may be sent. Of
+// a list that is too long the first addresses are given, where they can be
+// told apart.
 func addresses(v string) []*mail.Address {
+	if len(v) > maxAddressing {
+		v = v[:max(strings.LastIndexByte(v[:maxAddressing], ','), 0)]
+	}
 	if v == "" {
 		return nil
 	}

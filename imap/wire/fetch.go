@@ -116,7 +116,12 @@ func (f *Fetch) item(c *Command) {
 	f.add(c.fetchItem())
 }
 
+// add takes an item, once: an answer with the same twice says no more, and
+// costs twice.
 func (f *Fetch) add(i FetchItem) {
+	if i.Section == nil && f.Has(i.Item) {
+		return
+	}
 	if len(f.Items) <= maxItems {
 		f.Items = append(f.Items, i)
 	}

@@ -218,3 +218,24 @@ func TestWriterWritesInRecords(t *testing.T) {
 type writerFunc func(p []byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// The same twice is told once, but for sections, which nobody compares.
+func TestItemsOfAFetchAreTakenOnce(t *testing.T) {
+	for line, want := range map[string]int{
+		"(FLAGS ENVELOPE FLAGS ENVELOPE BODYSTRUCTURE BODY)": 4,
+		"(UID BODY.PEEK[1] BODY.PEEK[1] BINARY[1])":          4,
+		"(" + strings.Repeat("ENVELOPE ", 100) + "UID)":      2,
+		"FULL": 5,
+	} {
+		c, err := command("a FETCH 1 " + line + "\r\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SP()
+		c.Set()
+		c.SP()
+		if f := c.Fetch(); c.End() != nil || len(f.Items) != want {
+			t.Errorf("%.60s: %d items (%v), want %d", line, len(f.Items), c.Err(), want)
+		}
+	}
+}
