@@ -100,6 +100,7 @@ func TestEachReason(t *testing.T) {
 		{"over before it was made", map[string]string{"x": seconds(0)}, Expired},
 		{"never over", map[string]string{"x": "999999999999"}, nil},
 		{"over after all time", map[string]string{"x": "99999999999999999999"}, Syntax},
+		{"over after sixteen digits", map[string]string{"x": "1000000000000000"}, Syntax},
 		{"over at a time with a sign", map[string]string{"x": "+999999999999"}, Syntax},
 		{"a tag whose name ends in b", map[string]string{"bb": "x"}, Syntax},
 		{"b= inside of another tag", map[string]string{"i": "b=x@author.test"}, Syntax},
@@ -467,5 +468,54 @@ func TestASignatureThatSignsOthers(t *testing.T) {
 	}
 	if err := verdict(verifier(z), strings.Replace(mail, "d=other", "d=tother", 1), 1<<20); !errors.Is(err, Mismatch) {
 		t.Error(err)
+	}
+}
+
+// Our clock judges first, and without a look-up; the library's has the last
+// word, told as what it is.
+func TestTwoClocks(t *testing.T) {
+	for name, c := range map[string]struct {
+		clock, expires time.Duration // from now
+		asked          int
+	}{
+		"over by both":          {0, -time.Minute, 0},
+		"over by ours":          {2 * time.Hour, time.Hour, 0},
+		"over by the library's": {-2 * time.Hour, -time.Hour, 1},
+	} {
+		z := newZone(edKey())
+		v := NewVerifier(VerifierConfig{Keys: z, Now: func() time.Time { return now.Add(c.clock) }})
+		err := verdict(v, forge(plainMail, map[string]string{"t": "", "x": fmt.Sprint(now.Add(c.expires).Unix())}), 1<<20)
+		if !errors.Is(err, Expired) || z.asked != c.asked {
+			t.Errorf("%s: %v after %d look-ups", name, err, z.asked)
+		}
+	}
+}
+
+// The library sees one signature and what it signs, and has the key for that
+// one alone.
+func TestTheLibrarySeesNoMoreThanItMust(t *testing.T) {
+	mail := forge("X-Other: x\r\n"+plainMail, nil)
+	fields, err := splitFields("To: first\r\n"+mail[:strings.Index(mail, "\r\n\r\n")+2], MaxFields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := readSignature(fields[1].raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.at = 1
+	if want := s.raw + "To: first\r\nFrom: Alice <alice@author.test>\r\nTo: bob@relay.test\r\nSubject: [...]\r\n\r\n"; s.reduced(fields) != want {
+		t.Errorf("it sees %q", s.reduced(fields))
+	}
+	k, err := readKey(edKey().Record().Text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, text := s.reduced(fields[1:]), mail[strings.Index(mail, "\r\n\r\n")+4:]
+	if err := verify(s, "ed1._domainkey.author.test", k, header, strings.NewReader(text)); err != nil {
+		t.Error(err)
+	}
+	if err := verify(s, "ed1._domainkey.other.test", k, header, strings.NewReader(text)); !errors.Is(err, Syntax) {
+		t.Errorf("with the key of another: %v", err)
 	}
 }
