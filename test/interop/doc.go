@@ -1,7 +1,7 @@
 // Package interop lets programs that others wrote, and that people use, work
 // with a relay: mutt reads and sorts mail over IMAP, mbsync (isync) keeps a
 // Maildir and the mailboxes of an account alike; Postfix with OpenDKIM delivers
-// signed mail; iroh clients of both
+// signed mail, and is delivered to; iroh clients of both
 // generations reach each other through the iroh relay alone.
 //
 // The programs come from Debian packages, the iroh clients (package.json in

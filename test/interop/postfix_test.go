@@ -22,18 +22,21 @@ type postfix struct {
 	t    *testing.T
 	addr string // where it takes mail
 	log  string // its log file
+	mail string // its mailboxes, Maildirs
 }
 
-// newPostfix starts one that knows the way to a relay. Its home is outside of
-// the test's own directory, which other users cannot enter.
-func newPostfix(t *testing.T, r *harness.Relay, dns *harness.DNS) *postfix {
+// newPostfix starts one that knows the way to a relay, and takes mail at addr.
+// Its home is outside of the test's own directory, which other users cannot
+// enter. Some mailboxes of author.test lie in its directory "mail"; mail for
+// "late" there is taken and comes back.
+func newPostfix(t *testing.T, r *harness.Relay, dns *harness.DNS, addr string) *postfix {
 	t.Helper()
 	home, err := os.MkdirTemp("", "barid-postfix-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(home) })
-	for _, dir := range []string{home, filepath.Join(home, "etc"), filepath.Join(home, "spool"), filepath.Join(home, "dkim")} {
+	for _, dir := range []string{home, filepath.Join(home, "etc"), filepath.Join(home, "spool"), filepath.Join(home, "dkim"), filepath.Join(home, "mail")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +46,12 @@ func newPostfix(t *testing.T, r *harness.Relay, dns *harness.DNS) *postfix {
 	}
 	milter, record := newOpenDKIM(t, filepath.Join(home, "dkim"), "author.test")
 	dns.Add(t, record)
-	p := &postfix{t: t, addr: freeAddr(t), log: filepath.Join(home, "log")}
+	const nobody = 65534
+	if err := os.Chown(filepath.Join(home, "mail"), nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	cert, key := r.CA.Files(t, "mx.author.test")
+	p := &postfix{t: t, addr: addr, log: filepath.Join(home, "log"), mail: filepath.Join(home, "mail")}
 	_, relayPort, _ := net.SplitHostPort(r.Addr("smtp"))
 	host, port, _ := net.SplitHostPort(milter)
 	write(t, filepath.Join(home, "etc", "main.cf"), fmt.Sprintf(`compatibility_level = 3.6
@@ -60,18 +68,28 @@ inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_tls_cert_file = %[6]s
+smtpd_tls_key_file = %[7]s
+smtpd_tls_security_level = may
+smtpd_tls_loglevel = 1
+virtual_mailbox_domains = author.test
+virtual_mailbox_base = %[1]s/mail
+virtual_mailbox_maps = inline:{ { writer@author.test = writer/ }, { second@author.test = second/ } }
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
 smtpd_milters = inet:%[3]s:%[4]s
 non_smtpd_milters = inet:%[3]s:%[4]s
 internal_mail_filter_classes = bounce
 milter_default_action = tempfail
 default_transport = smtp
-transport_maps = inline:{ { relay.test = smtp:[127.0.0.1]:%[5]s }, { author.test = discard: } }
+transport_maps = inline:{ { relay.test = smtp:[127.0.0.1]:%[5]s }, { gone.test = error:5.2.1 away for good } }
+virtual_alias_maps = inline:{ { late@author.test = writer@gone.test } }
 smtp_tls_CAfile = %[1]s/ca.pem
 smtp_tls_security_level = secure
 smtp_tls_secure_cert_match = relay.test
 smtp_tls_loglevel = 1
 bounce_queue_lifetime = 1h
-`, home, p.log, host, port, relayPort))
+`, home, p.log, host, port, relayPort, cert, key))
 	if err := os.WriteFile(filepath.Join(home, "ca.pem"), r.CA.PEM(), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +107,7 @@ smtp unix - - n - - smtp
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
+virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
@@ -179,7 +198,7 @@ func TestInteropPostfixDelivers(t *testing.T) {
 	dns := harness.NewDNS(t, "127.0.0.1:0")
 	r := harness.New(t, harness.Options{Change: func(c *config.Config) { c.DNS.Resolver = dns.Addr }})
 	bob := newFar(t, r, "bob000001")
-	p := newPostfix(t, r, dns)
+	p := newPostfix(t, r, dns, freeAddr(t))
 
 	_, content := letter.New("postfix", "writer@author.test", 50_000).Next()
 	plain := []byte("From: <writer@author.test>\r\nTo: <bob000001@relay.test>\r\nSubject: Hello\r\n\r\n.\r\nHello.\r\n")
