@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"barid/storage"
 	letters "barid/test/letter"
 	"barid/test/transcript"
 )
@@ -136,6 +137,21 @@ S* d OK .*
 	l.born(t, "alice@relay.test")
 	p = transcript.New(t, l.dial(t))
 	p.Play(t, login+"C\\ b APPEND INBOX"+strings.Repeat(` {1+}\r\nx`, maxAppended)+` {1}\r\n`+"\nS~ b BAD .*\n")
+}
+
+// A disk without room is no fault of the relay's for each who meets it: the log
+// has it once, from the store.
+func TestAppendsToAFullDiskAreRefusedForNow(t *testing.T) {
+	l := newLab(t)
+	p := alice(t, l)
+	l.store.mu.Lock()
+	l.store.fail = fmt.Errorf("disk: %w", storage.ErrFull)
+	l.store.mu.Unlock()
+	p.Play(t, `
+C: b APPEND INBOX {10+}
+C\ A: b\r\n\r\nxx\r\n
+S: b NO [UNAVAILABLE] There is no room, please try again later
+`)
 }
 
 func TestAppendsCountAgainstTheQuota(t *testing.T) {

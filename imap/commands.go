@@ -226,6 +226,8 @@ func storageRefusal(err error) string {
 		return "[CANNOT] No mailbox can have this name"
 	case errors.Is(err, storage.ErrQuota):
 		return "[OVERQUOTA] Quota exceeded (mailbox for user is full)"
+	case errors.Is(err, storage.ErrFull): // the operator learns of it from the store
+		return "[UNAVAILABLE] There is no room, please try again later"
 	case errors.Is(err, storage.ErrEntry):
 		return "[CANNOT] This entry cannot be set"
 	}

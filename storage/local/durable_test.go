@@ -2,6 +2,7 @@ package local
 
 import (
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,6 +108,7 @@ func TestFullDisk(t *testing.T) {
 	now := time.Unix(1_790_000_000, 0)
 	cfg := faulty(disk)
 	cfg.Now = func() time.Time { return now }
+	text := logged(&cfg)
 	s, err := openStill(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -132,6 +134,19 @@ func TestFullDisk(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+		if list := s.Findings(); len(list) != 1 || list[0].ID != "store.full" {
+			t.Errorf("findings %+v", list)
+		}
+	}
+	now = now.Add(2 * time.Second)
+	wantErr(t, "within the minute", s.Health(ctx), storage.ErrFull)
+	disk.SetFree(1<<40, 1<<30)
+	now = now.Add(2 * time.Second)
+	if err := s.Health(ctx); err != nil || len(s.Findings()) > 0 {
+		t.Errorf("with room: %v, %+v", err, s.Findings())
+	}
+	if full, room := strings.Count(text.String(), "no mail is taken"), strings.Count(text.String(), "room again"); full != 2 || room != 1 {
+		t.Errorf("the log tells %d times that the disk is full and %d times that it has room:\n%s", full, room, text)
 	}
 }
 

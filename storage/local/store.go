@@ -213,6 +213,7 @@ type freeSpace struct {
 	octets uint64
 	inodes uint64
 	size   uint64 // of the disk, in octets; zero is not known
+	told   bool   // the log has it that there is no room
 }
 
 // space tells whether the disk takes so much more: ErrFull below the reserve,
@@ -234,12 +235,36 @@ func (s *Store) space(octets int64) error {
 			}
 		}
 		f.asked = now
+		s.tellSpace(f)
 	}
-	if f.octets < uint64(octets)+max(uint64(3*s.cfg.CheckpointBytes), f.size/100) || f.inodes < minInodes {
+	if s.short(f, octets) {
 		return fmt.Errorf("disk: %w", storage.ErrFull)
 	}
 	return nil
 }
+
+// short tells whether the disk, as it was, does not take so much more.
+func (s *Store) short(f *freeSpace, octets int64) bool {
+	return f.octets < uint64(octets)+max(uint64(3*s.cfg.CheckpointBytes), f.size/100) || f.inodes < minInodes
+}
+
+// tellSpace logs that there is no room, once a minute at most while mail is
+// refused for it, and when there is some again.
+func (s *Store) tellSpace(f *freeSpace) {
+	switch short := s.short(f, 0); {
+	case short:
+		if ok, _ := s.refusals.Allow(noRoom); ok {
+			f.told = true
+			s.log.Error("the disk is full: no mail is taken", "part", "storage", "free_bytes", f.octets, "free_inodes", f.inodes)
+		}
+	case f.told:
+		f.told = false
+		s.log.Info("the disk has room again", "part", "storage", "free_bytes", f.octets, "free_inodes", f.inodes)
+	}
+}
+
+// noRoom is the reason under which a full disk is logged.
+const noRoom = "no room"
 
 // room waits while too much content waits in memory for its file, or the
 // journal is too long, and then looks at the disk.

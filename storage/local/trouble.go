@@ -147,6 +147,13 @@ func (s *Store) Findings() []finding.Finding {
 		})
 	}
 	list = append(list, s.queue.findings()...)
+	if errors.Is(s.space(0), storage.ErrFull) {
+		list = append(list, finding.Finding{
+			ID: "store.full", Severity: finding.Fault,
+			Text:   "The disk is full, in octets or in inodes, so no mail is taken and no account is made; what is there is served, and old mail goes on leaving.",
+			Remedy: "Make room on the disk of the data directory, or let mail leave sooner (the table expiry of the configuration); it ends by itself.",
+		})
+	}
 	s.mu.Lock()
 	open, closed := 0, 0
 	for _, t := range s.troubled {
