@@ -139,19 +139,23 @@ func (s *storeShow) line(l app.StoreLine) error {
 // storeText is one line for people.
 func storeText(l app.StoreLine) string {
 	if e := l.End; e != nil {
+		messages := counted(int(e.Messages), "message")
+		if e.Waiting > 0 {
+			messages += fmt.Sprintf(" and %d that have no file yet", e.Waiting)
+		}
 		return fmt.Sprintf("%s, %s, %d octets read; %s, %d repaired",
-			counted(int(e.Looked), "account"), counted(int(e.Messages), "message"), e.Octets, counted(int(e.Faults), "fault"), e.Repaired)
+			counted(int(e.Looked), "account"), messages, e.Octets, counted(int(e.Faults), "fault"), e.Repaired)
 	}
 	var where []string
 	for _, part := range []string{l.Account, l.Mailbox, l.File} {
 		if part != "" {
-			where = append(where, part)
+			where = append(where, printable(part))
 		}
 	}
 	if l.UID != 0 {
 		where = append(where, fmt.Sprintf("UID %d", l.UID))
 	}
-	text := fmt.Sprintf("%s: %s: %s", strings.Join(where, " "), l.Fault, l.Text)
+	text := fmt.Sprintf("%s: %s: %s", strings.Join(where, " "), l.Fault, printable(l.Text))
 	if l.Repaired {
 		text += " (repaired)"
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"barid/internal/app"
 	"barid/internal/journal"
 	"barid/test/harness"
 )
@@ -46,6 +47,20 @@ davedave1@relay.test: no-password: a directory without password file
 davedave1@relay.test: no-password: a directory without password file
 3 accounts, 0 messages, 0 octets read; 2 faults, 1 repaired
 `, "barid: 1 fault left\n")
+}
+
+// Names of files are chosen by whoever can put one there, so none of their
+// octets writes to the terminal; mail that has no file yet is no mail that is
+// missing.
+func TestStoreChecksAreShownHarmlessly(t *testing.T) {
+	line := storeText(app.StoreLine{Fault: "unlisted", Account: "abcdefgh1@relay.test", Mailbox: "INBOX", File: "cur/a\nb\x1b[31m\xff", Text: "it gets a UID"})
+	if line != `abcdefgh1@relay.test INBOX cur/a\nb\x1b[31m\xff: unlisted: it gets a UID` {
+		t.Errorf("%q", line)
+	}
+	end := storeText(app.StoreLine{End: &app.StoreSum{Looked: 1, Messages: 2, Waiting: 3}})
+	if end != "1 account, 2 messages and 3 that have no file yet, 0 octets read; 0 faults, 0 repaired" {
+		t.Errorf("%q", end)
+	}
 }
 
 // Without a relay the data directory is opened for it, unless another process

@@ -38,6 +38,7 @@ type StoreSum struct {
 	Mailboxes int64 `json:"mailboxes"`
 	Messages  int64 `json:"messages"` // whose files were read
 	Octets    int64 `json:"octets"`
+	Waiting   int64 `json:"waiting,omitempty"` // messages that have no file yet
 	Faults    int64 `json:"faults"`
 	Repaired  int64 `json:"repaired"`
 }

@@ -59,6 +59,7 @@ type Checked struct {
 	Mailboxes int64
 	Messages  int64
 	Octets    int64 // of content that was read
+	Waiting   int64 // messages whose content waits in the journal for its file
 	Faults    int64
 	Repaired  int64
 }

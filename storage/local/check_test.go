@@ -180,8 +180,14 @@ func TestSettleLeavesACompleteMaildir(t *testing.T) {
 	s, _, dir := onDisk(t, nil)
 	must(t, s, login("alice"), ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 99)}),
 		ops("flags", storage.SetFlags{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{1}, Flags: storage.FlagSeen}))
+	if kinds, sum := checked(t, s, false); len(kinds) > 0 || sum.Messages != 0 || sum.Waiting != 1 {
+		t.Errorf("before: %q, %+v", kinds, sum)
+	}
 	if err := s.Settle(ctx); err != nil {
 		t.Fatal(err)
+	}
+	if kinds, sum := checked(t, s, false); len(kinds) > 0 || sum.Messages != 1 || sum.Waiting != 0 {
+		t.Errorf("after: %q, %+v", kinds, sum)
 	}
 	alice := filepath.Join(dir, "alice@relay.test")
 	if got := names(t, filepath.Join(alice, maildir.Cur)); len(got) != 1 || !strings.HasSuffix(got[0], ":2,S") {

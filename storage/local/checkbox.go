@@ -74,7 +74,11 @@ func (c *checking) compare(a *account, bs *boxState, settled bool) (found map[st
 	expected = map[string]expectedFile{}
 	for i, it := range bs.items {
 		loc := it.loc.Load()
-		if loc&locSettled == 0 || loc&locDead != 0 {
+		if loc&locDead != 0 {
+			continue
+		}
+		if loc&locSettled == 0 {
+			c.sum.Waiting++
 			continue
 		}
 		m := &bs.view.Messages[i]
