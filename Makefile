@@ -75,7 +75,7 @@ interop: core $(IROH) counterparts ## Test with other cores and programs, and wh
 # The programs of others that the tests let loose on a relay, in Debian's
 # packages. The list of packages is fetched only when it knows none of them;
 # RUNLEVEL keeps daemons from starting by themselves.
-DEBIAN_COUNTERPARTS := coturn mutt isync iproute2 nginx libnginx-mod-stream haproxy gcc libc6-dev postfix opendkim opendkim-tools chromium
+DEBIAN_COUNTERPARTS := coturn mutt isync iproute2 nginx libnginx-mod-stream haproxy gcc libc6-dev postfix opendkim opendkim-tools chromium dovecot-imapd
 counterparts:
 	@if ! command -v dpkg-query >/dev/null; then echo 'interop: no Debian packages here; programs that are missing fail their tests'; exit 0; fi; \
 	missing=$$(for p in $(DEBIAN_COUNTERPARTS); do \

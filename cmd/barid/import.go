@@ -129,10 +129,15 @@ func runImport(ctx context.Context, im *app.Import, o app.ImportOrder, path stri
 			fmt.Fprintf(show.out, "Made %s.\n", path)
 		}
 	}
-	if show.faults > 0 {
-		return fmt.Errorf("%s, see above", counted(int(show.faults), "fault"))
+	return show.left()
+}
+
+// left is the error for faults that were found.
+func (s *importShow) left() error {
+	if s.faults == 0 {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s, see above", counted(int(s.faults), "fault"))
 }
 
 // importShow prints an import, or an export, as it goes.

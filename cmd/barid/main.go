@@ -84,7 +84,7 @@ func rootCommand() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(accountsCommand(), registrationCommand(), invitesCommand(), expireCommand(), storeCommand(), queueCommand(), peersCommand())
 	root.AddCommand(runCommand(), statusCommand(), dkimCommand(), pushCommand(), restartCommand(), tlsCommand(), turnCommand(), configCommand(), initCommand(), checkCommand(), dnsCommand(), versionCommand())
-	root.AddCommand(importCommand())
+	root.AddCommand(importCommand(), exportCommand())
 	return root
 }
 

@@ -67,14 +67,14 @@ var ErrInTheWay = errors.New("nothing was imported: something is in the way")
 
 // Import is one on its way. PlanImport makes it.
 type Import struct {
-	order  ImportOrder
-	ini    *cmdeploy.INI
-	names  names
-	mail   string // the old tree
-	bare   string // the directory's name that it has below data_dir/mail
-	rows   []ImportSetting
-	faults int
-	phase  importPhase
+	order            ImportOrder
+	ini              *cmdeploy.INI
+	names            names
+	mail             string // the old tree
+	bare             string // the directory's name that it has below data_dir/mail
+	rows             []ImportSetting
+	phase            importPhase
+	faults, warnings int64 // told so far
 	// Config is the configuration of the relay that is made. Run completes it;
 	// who called writes it.
 	Config *config.Config
@@ -185,12 +185,21 @@ func (im *Import) Run(ctx context.Context, send func(ImportLine) error) error {
 	if err != nil {
 		return err
 	}
+	return im.end(end)
+}
+
+// end says the end, with all that was told on the way.
+func (im *Import) end(end *ImportEnd) error {
+	end.Faults, end.Warnings = im.faults, im.warnings
 	return im.send(ImportLine{End: end})
 }
 
 func (im *Import) found(f cmdeploy.Found) error {
-	if f.Severity == finding.Fault {
+	switch f.Severity {
+	case finding.Fault:
 		im.faults++
+	case finding.Warning:
+		im.warnings++
 	}
 	return im.send(ImportLine{Found: &f})
 }
@@ -241,8 +250,6 @@ func (im *Import) do(ctx context.Context, tree *cmdeploy.Tree, accounts []string
 		return err
 	}
 	end.Copied, end.CopiedBytes = copied.Copied, copied.CopiedBytes
-	end.Faults += copied.Faults
-	end.Warnings = max(end.Warnings, copied.Warnings) // the same are found again
 	if err := im.beside(tree, end); err != nil {
 		return err
 	}
@@ -331,7 +338,16 @@ func (im *Import) adopt(ctx context.Context, tree *cmdeploy.Tree, accounts []str
 		return sum, fmt.Errorf("open the store: %w", err)
 	}
 	w.Store = s
-	sum, err = im.work(w).Run(ctx)
+	work := im.work(w)
+	if im.order.Copy {
+		work.Report = func(f cmdeploy.Found) error {
+			if f.Severity < finding.Fault {
+				return nil // the copy told so already
+			}
+			return im.found(f)
+		}
+	}
+	sum, err = work.Run(ctx)
 	return sum, errors.Join(err, s.Close())
 }
 

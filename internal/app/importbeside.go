@@ -263,15 +263,19 @@ func (im *Import) give(tree *cmdeploy.Tree) error {
 	if os.Geteuid() != 0 || owner < 0 {
 		return nil
 	}
-	if err := giveTree(im.Config.DataDir, uint32(owner), !im.order.Copy); err != nil {
+	roots := []string{"."}
+	if !im.order.Copy {
+		roots = ourEntries // the directory may be somebody's home
+	}
+	if err := giveTree(im.Config.DataDir, uint32(owner), roots...); err != nil {
 		return fmt.Errorf("give the data directory to its owner: %w", err)
 	}
 	return nil
 }
 
-// giveTree changes the owner of what has another one. With within only of what
-// this program makes: the directory may be somebody's home.
-func giveTree(dir string, owner uint32, within bool) error {
+// giveTree changes the owner of what lies below dir in those places and has
+// another one, and its group to that of dir where dir has that owner.
+func giveTree(dir string, owner uint32, below ...string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
@@ -281,15 +285,11 @@ func giveTree(dir string, owner uint32, within bool) error {
 	if err != nil {
 		return err
 	}
-	group := int(owner)
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && within {
+	group := -1 // stays
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid == owner {
 		group = int(st.Gid)
 	}
-	roots := []string{"."}
-	if within {
-		roots = ourEntries
-	}
-	for _, start := range roots {
+	for _, start := range below {
 		err := fs.WalkDir(root.FS(), start, func(path string, e fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil
