@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"os"
 
 	"barid/acme"
 	"barid/internal/config"
@@ -11,6 +12,13 @@ import (
 // it names and that are not there, cannot be read, or do not go together. It
 // makes nothing.
 func Check(cfg *config.Config) error {
+	if dir := cfg.Web.Dir; dir != "" {
+		if info, err := os.Stat(dir); err != nil {
+			return fmt.Errorf("web.dir: %w", err)
+		} else if !info.IsDir() {
+			return fmt.Errorf("web.dir: %s is no directory", dir)
+		}
+	}
 	switch cfg.TLS.Mode {
 	case config.TLSFiles:
 		n := namesOf(cfg.Domain)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"barid/acme"
@@ -44,9 +45,9 @@ func ZoneFacts(cfg *config.Config) (f zone.Facts, err error) {
 	if err != nil {
 		return f, err
 	}
-	for _, k := range append(keys, waiting...) {
+	for i, k := range slices.Concat(keys, waiting) {
 		r := k.Record()
-		f.DKIM = append(f.DKIM, zone.DKIM{Name: r.Name, Text: r.Text})
+		f.DKIM = append(f.DKIM, zone.DKIM{Name: r.Name, Text: r.Text, Next: i >= len(keys)})
 	}
 	if HasPolicy(cfg) {
 		if f.STS, err = zone.PolicyID(cfg.DataDir, zone.Policy(cfg.Domain)); err != nil {

@@ -370,7 +370,7 @@ func FuzzRead(f *testing.F) {
 		if m.Unpack(octets) != nil {
 			return
 		}
-		facts := Facts{Domain: "a.test", Addrs: addrs("192.0.2.1"), STS: "1", DKIM: []DKIM{{"s._domainkey", edKey}}, Issuers: []Issuer{{"ca.test", ""}}, Key: key, IMAP: 1}
+		facts := Facts{Domain: "a.test", Addrs: addrs("192.0.2.1"), STS: "1", DKIM: []DKIM{{"s._domainkey", edKey, false}}, Issuers: []Issuer{{"ca.test", ""}}, Key: key, IMAP: 1}
 		c := &checker{facts: facts, place: place{apex: "a.test.", signed: true}, said: map[question][]view{}}
 		c.cfg.Resolvers = []string{""}
 		records := New(facts)

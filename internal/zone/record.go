@@ -61,8 +61,12 @@ func (r Record) Line() string {
 	return fmt.Sprintf("%s. %d IN %s %s", r.Name, r.TTL, r.Type, r.Data)
 }
 
-// DKIM is a public key to publish. Name is relative to the domain.
-type DKIM struct{ Name, Text string }
+// DKIM is a public key to publish.
+type DKIM struct {
+	Name string // relative to the domain
+	Text string
+	Next bool // it does not sign yet
+}
 
 // Issuer is an authority that may issue certificates for the relay.
 type Issuer struct {
@@ -100,11 +104,14 @@ func New(f Facts) []Record {
 	z.addresses(f)
 	z.add(Required, f.Domain, "MX", "10 "+host, "mail from other servers finds the relay")
 	for _, k := range f.DKIM {
-		level := Required
+		level, why := Required, "other servers check our signatures with it"
 		if strings.Contains(k.Text, "k=ed25519") {
 			level = Recommended
 		}
-		z.text(level, k.Name+"."+f.Domain, k.Text, "other servers check our signatures with it")
+		if k.Next {
+			level, why = Recommended, "the key that will sign next, once it is published"
+		}
+		z.text(level, k.Name+"."+f.Domain, k.Text, why)
 	}
 	www := Recommended
 	if f.STS != "" {

@@ -30,7 +30,7 @@ func addrs(texts ...string) (all []netip.Addr) {
 func named() Facts {
 	return Facts{
 		Domain: "relay.test", Addrs: addrs("192.0.2.7", "2001:db8::7"), STS: "202611250000",
-		DKIM:    []DKIM{{"rsa20261125._domainkey", rsaKey}, {"ed20261125._domainkey", edKey}},
+		DKIM:    []DKIM{{"rsa20261125._domainkey", rsaKey, false}, {"ed20261125._domainkey", edKey, false}},
 		Issuers: []Issuer{{"letsencrypt.org", "https://acme.test/acct/7"}}, Key: key,
 		IMAPS: 993, IMAP: 143, Submissions: 465, Submission: 587, Reports: "root@relay.test",
 	}
@@ -46,6 +46,7 @@ func underscored() Facts {
 func TestTheZoneIsWhatItWas(t *testing.T) {
 	behindNAT := named()
 	behindNAT.Addrs, behindNAT.Submission, behindNAT.IMAP = nil, 0, 0
+	behindNAT.DKIM = append(behindNAT.DKIM, DKIM{"rsa20261225._domainkey", rsaKey, true})
 	fourOnly := named()
 	fourOnly.Addrs = addrs("192.0.2.7")
 	for name, f := range map[string]Facts{"name": named(), "underscore": underscored(), "ipv4-only": fourOnly, "behind-nat": behindNAT} {
