@@ -27,8 +27,18 @@ type door struct {
 	bucket  int
 	granted *budget // reserved for the allocation that is being made
 
-	mu     sync.Mutex                // guards the field below
+	mu     sync.Mutex                // guards the fields below
 	relays map[netip.AddrPort]*relay // by client
+	adding *adding                   // nil when the library adds no permission
+}
+
+// adding is a permission that the library is about to make. It puts it among
+// the others first and gives it a timer then; an allocation that ends between
+// the two would stop a timer that is not there, and end the process.
+type adding struct {
+	client netip.AddrPort
+	peer   netip.Addr
+	done   chan struct{} // closed when it has its timer
 }
 
 func newDoor(s *Server, local netip.AddrPort) *door {
@@ -95,11 +105,50 @@ func (d *door) admit(p []byte, from netip.AddrPort) bool {
 	case r != nil && !r.charge(len(p)):
 		return false
 	}
+	d.msg, d.raw, d.from, d.bucket = msg, p, from, 0
+	return true
+}
+
+// settle is called when the library is done with a message.
+func (d *door) settle() {
 	if d.granted != nil { // the library made no allocation of it
 		d.s.giveBack(d.granted)
+		d.granted = nil
 	}
-	d.msg, d.raw, d.from, d.bucket, d.granted = msg, p, from, 0, nil
-	return true
+	d.added()
+}
+
+// added tells those who wait that no permission is being added.
+func (d *door) added() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.adding != nil {
+		close(d.adding.done)
+		d.adding = nil
+	}
+}
+
+// add makes known that a permission is about to be added. One that is there
+// already has its timer.
+func (d *door) add(r *relay, peer netip.Addr) {
+	if r.ways.Load().peers[peer] {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.adding = &adding{r.client, peer, make(chan struct{})}
+}
+
+// awaitAdded returns when a permission that goes is not being added any more.
+// Who waits has it out of the library's list, and the library needs nothing
+// that the waiter holds to come to an end.
+func (d *door) awaitAdded(client netip.AddrPort, peer netip.Addr) {
+	d.mu.Lock()
+	a := d.adding
+	d.mu.Unlock()
+	if a != nil && a.client == client && a.peer == peer {
+		<-a.done
+	}
 }
 
 func (d *door) drop(reason string) { d.s.dropped.WithLabelValues(reason).Inc() }
@@ -161,6 +210,7 @@ func (d *door) quota(string, string, net.Addr) bool {
 // permit tells whether a client may have a permission for a peer, or a channel
 // to it.
 func (d *door) permit(client net.Addr, peer net.IP) bool {
+	d.added() // what the same message asked for before
 	r, ip := d.relay(addrPortOf(client)), ipOf(peer)
 	if r == nil {
 		return false
@@ -178,6 +228,7 @@ func (d *door) permit(client net.Addr, peer net.IP) bool {
 		d.s.refused.WithLabelValues(reason).Inc()
 		return false
 	}
+	d.add(r, ip)
 	return true
 }
 
@@ -190,6 +241,9 @@ func (s *Server) mayReach(ip netip.Addr) bool {
 }
 
 func (d *door) permission(client net.Addr, peer net.IP, is bool) {
+	if !is {
+		d.awaitAdded(addrPortOf(client), ipOf(peer))
+	}
 	if r := d.relay(addrPortOf(client)); r != nil {
 		r.setPermission(ipOf(peer), is)
 	}

@@ -162,6 +162,18 @@ func (d *streamDoor) leave(client netip.AddrPort, c *streamConn) {
 		delete(d.conns, client)
 	}
 	d.clients.Unlock()
+	d.endRelay(client)
+}
+
+// has tells whether a client has a connection.
+func (d *streamDoor) has(client netip.AddrPort) bool {
+	d.clients.Lock()
+	defer d.clients.Unlock()
+	return d.conns[client] != nil
+}
+
+// endRelay ends the allocation of a client, if it has one.
+func (d *streamDoor) endRelay(client netip.AddrPort) {
 	if r := d.relay(client); r != nil {
 		r.Close()
 	}
@@ -196,6 +208,10 @@ func (d *streamDoor) end() {
 
 // ReadFrom implements net.PacketConn for the library.
 func (d *streamDoor) ReadFrom(p []byte) (int, net.Addr, error) {
+	d.settle()
+	if !d.has(d.from) { // it left while the library made its allocation
+		d.endRelay(d.from)
+	}
 	for {
 		select {
 		case f := <-d.in:

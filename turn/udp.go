@@ -81,6 +81,7 @@ func (d *door) endRelays() {
 
 // ReadFrom implements net.PacketConn for the library.
 func (d *udpDoor) ReadFrom(p []byte) (int, net.Addr, error) {
+	d.settle()
 	for {
 		n, from, err := d.conn.ReadFromUDPAddrPort(p)
 		if errors.Is(err, net.ErrClosed) {

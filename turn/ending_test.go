@@ -1,0 +1,103 @@
+package turn
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/pion/stun/v3"
+)
+
+// An allocation may end at any moment, also between the two steps in which the
+// library adds a permission: that once ended the whole process.
+func TestAllocationThatEndsWhileAPermissionIsAdded(t *testing.T) {
+	l := newLaboratory(t, nil)
+	a := l.client(t, "udp", l.credentials())
+	r := l.relayAt(addrPortOf(a.relayed.LocalAddr()))
+	r.mu.Lock() // the library waits for us between its two steps
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		a.client.CreatePermission(&net.UDPAddr{IP: net.IPv4(9, 9, 9, 9), Port: 9})
+	}()
+	for adding := false; !adding; time.Sleep(20 * time.Millisecond) {
+		r.d.mu.Lock()
+		adding = r.d.adding != nil
+		r.d.mu.Unlock()
+	}
+	r.d.mu.Lock()
+	delete(r.d.relays, r.client)
+	r.d.mu.Unlock()
+	r.conn.Close()
+	time.Sleep(50 * time.Millisecond) // the library ends the allocation now
+	r.mu.Unlock()
+	r.Close()
+	l.client(t, "udp", l.credentials())
+	a.conn.Close()
+	<-asked
+}
+
+// request is an Allocate request that l takes, with whatever more.
+func (r *raw) request(c Credentials, kind stun.MessageType, more ...stun.Setter) []byte {
+	r.t.Helper()
+	m := r.ask(stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest)).Raw)
+	var nonce stun.Nonce
+	if m == nil || nonce.GetFrom(m) != nil {
+		r.t.Fatal("no nonce in", m)
+	}
+	all := append([]stun.Setter{stun.TransactionID, kind}, more...)
+	all = append(all, stun.NewUsername(c.Username), stun.NewRealm(realm), nonce, stun.NewLongTermIntegrity(c.Username, realm, c.Password))
+	return stun.MustBuild(all...).Raw
+}
+
+var (
+	allocateRequest = stun.NewType(stun.MethodAllocate, stun.ClassRequest)
+	overUDP         = stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{17, 0, 0, 0}}
+)
+
+// A client over TCP that asks for an allocation and is gone when it gets one
+// leaves none behind.
+func TestClientThatLeavesAtOnce(t *testing.T) {
+	l := newLaboratory(t, nil)
+	conn, err := net.Dial("tcp", l.tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := (&raw{t, conn}).request(l.credentials(), allocateRequest, overUDP)
+	d, err := l.streamAt(addrPortOf(conn.RemoteAddr()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.mu.RLock() // no allocation is made meanwhile
+	_, err = conn.Write(request)
+	conn.Close()
+	for d.has(addrPortOf(conn.LocalAddr())) {
+		time.Sleep(time.Millisecond)
+	}
+	l.mu.RUnlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond)
+	for until := time.Now().Add(3 * time.Second); l.Allocations() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("%d allocations are left", l.Allocations())
+		}
+	}
+}
+
+// What is reserved for an allocation that the library refuses is free again.
+func TestRefusedAllocationTakesNoRoom(t *testing.T) {
+	l := newLaboratory(t, nil)
+	r := l.raw(t)
+	none := stun.RawAttribute{Type: stun.AttrLifetime, Value: []byte{0, 0, 0, 0}}
+	m := r.ask(r.request(l.credentials(), allocateRequest, overUDP, none))
+	if m == nil || m.Type.Class != stun.ClassErrorResponse {
+		t.Fatal(m)
+	}
+	for until := time.Now().Add(3 * time.Second); l.Allocations() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("%d allocations are counted", l.Allocations())
+		}
+	}
+}
