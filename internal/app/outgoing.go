@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"time"
 
@@ -31,6 +32,8 @@ func (a *App) makeOutgoing() error {
 	t := transmit.New(transmit.Config{
 		Resolver:   a.resolver,
 		Hostname:   a.names.mail, // an address is a literal in EHLO
+		Names:      []string{a.names.mail, a.names.host},
+		Ours:       a.comesBack,
 		Roots:      roots,
 		SMTPPort:   uint16(f.SMTPPort),
 		HTTPSPort:  uint16(f.HTTPSPort),
@@ -60,6 +63,42 @@ func (a *App) makeOutgoing() error {
 	})
 	a.onStop("queue", func(context.Context) error { a.queue.Stop(); return nil })
 	return nil
+}
+
+// comesBack tells whether a connection to an address would end at a listener
+// of this relay.
+func (a *App) comesBack(to netip.AddrPort) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, l := range a.addrs {
+		at, err := netip.ParseAddrPort(l.addr.String())
+		if err != nil || at.Port() != to.Port() {
+			continue
+		}
+		if at.Addr().Unmap() == to.Addr().Unmap() || at.Addr().IsUnspecified() && onThisMachine(to.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// onThisMachine tells whether an address is one of an interface here.
+func onThisMachine(addr netip.Addr) bool {
+	if addr.IsLoopback() {
+		return true
+	}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok {
+			if have, ok := netip.AddrFromSlice(n.IP); ok && have.Unmap() == addr.Unmap() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // deliverBy lets a Transmitter deliver what a Queue hands out.

@@ -23,6 +23,7 @@ type dialer struct {
 	resolver Resolver
 	sources  []netip.Addr
 	within   time.Duration
+	ours     func(netip.AddrPort) bool
 }
 
 // dial connects to a port of a host: to the first of its addresses that
@@ -35,6 +36,13 @@ func (d *dialer) dial(ctx context.Context, h host, port uint16) (net.Conn, error
 			return nil, fmt.Errorf("look up %s: %w", h.name, err)
 		}
 		addrs = takeTurns(answer.Records)
+	}
+	if d.ours != nil {
+		all := len(addrs)
+		addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool { return d.ours(netip.AddrPortFrom(a, port)) })
+		if all > 0 && len(addrs) == 0 {
+			return nil, loop(h.name)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.within)
 	defer cancel()

@@ -25,7 +25,16 @@ func (t *Transmitter) atHost(ctx context.Context, r *route, h host, m Message) (
 	if t.cfg.HTTPSOnly {
 		return a.httpsOnly(ctx)
 	}
-	order, race := t.known.best(key)
+	out, err := a.eitherWay(ctx)
+	if errors.Is(err, errAsAWhole) && ctx.Err() == nil {
+		return a.oneByOne(ctx)
+	}
+	return out, err
+}
+
+// eitherWay tries the channels, the better one first.
+func (a *attempt) eitherWay(ctx context.Context) (Outcome, error) {
+	order, race := a.t.known.best(a.key)
 	if race {
 		return a.race(ctx)
 	}
@@ -55,8 +64,7 @@ type attempt struct {
 // by delivers by one channel. An error says that it is of no use there.
 func (a *attempt) by(ctx context.Context, channel string) (Outcome, error) {
 	if channel == HTTPS {
-		out, _, err := a.https(ctx)
-		return out, err
+		return a.https(ctx)
 	}
 	if w := a.t.pool.take(ctx, a.key); w != nil {
 		out, err := a.smtp(ctx, w)
@@ -112,11 +120,15 @@ func (a *attempt) race(ctx context.Context) (Outcome, error) {
 		if r.channel == SMTP {
 			return a.smtp(ctx, r.conn)
 		}
-		out, fallThrough, err := a.https(ctx)
-		if err == nil && !fallThrough {
+		out, err := a.https(ctx)
+		if err == nil {
 			return out, nil
 		}
-		return a.by(ctx, SMTP)
+		out, bySMTP := a.by(ctx, SMTP)
+		if bySMTP != nil {
+			return out, errors.Join(err, bySMTP)
+		}
+		return out, nil
 	}
 	return Outcome{}, errors.Join(errs...)
 }
@@ -124,7 +136,10 @@ func (a *attempt) race(ctx context.Context) (Outcome, error) {
 // httpsOnly is for a machine that cannot reach port 25 of others: what is no
 // relay is out of reach for good, and its users should hear of it soon.
 func (a *attempt) httpsOnly(ctx context.Context) (Outcome, error) {
-	out, _, err := a.https(ctx)
+	out, err := a.https(ctx)
+	if errors.Is(err, errAsAWhole) {
+		return a.oneByOne(ctx)
+	}
 	if errors.Is(err, errNoRelay) {
 		return all(a.m, smtp.NewReply(550, "5.4.4", "%s takes no mail by HTTPS, and this relay cannot reach its port 25", a.host.name)), nil
 	}

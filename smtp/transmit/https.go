@@ -29,6 +29,10 @@ const (
 	quietly = time.Minute
 )
 
+// errAsAWhole: a host has refused several recipients with one reply, which
+// does not say whom it means.
+var errAsAWhole = errors.New("several recipients were refused with one reply")
+
 // errNoRelay: what answers on port 443 takes no mail.
 var errNoRelay = errors.New("no mail is taken by HTTPS")
 
@@ -98,26 +102,27 @@ func drain(resp *http.Response) {
 	resp.Body.Close()
 }
 
-// https posts the message. FallThrough says that the host answered, but that
-// only SMTP will tell what it has against which recipient. An error says that
-// nothing was delivered and that another channel may do better.
-func (a *attempt) https(ctx context.Context) (out Outcome, fallThrough bool, err error) {
+// https posts the message. An error says that nothing was delivered and that
+// another channel may do better; errAsAWhole is in it when the host answered,
+// but only SMTP, or a post for each, will tell what it has against which
+// recipient.
+func (a *attempt) https(ctx context.Context) (out Outcome, err error) {
 	t := a.t
 	began := t.cfg.Now()
 	if order, race := t.known.best(a.key); race || order[0] != HTTPS {
 		if err := t.knock(ctx, a); err != nil {
 			t.known.note(a.key, HTTPS, false, 0)
-			return Outcome{}, false, err
+			return Outcome{}, err
 		}
 	}
 	req, err := a.request(ctx)
 	if err != nil {
-		return Outcome{}, false, err
+		return Outcome{}, err
 	}
 	resp, err := a.client().Do(req)
 	if err != nil {
 		t.known.note(a.key, HTTPS, false, 0)
-		return Outcome{}, false, hide(err)
+		return Outcome{}, hide(err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -125,20 +130,37 @@ func (a *attempt) https(ctx context.Context) (out Outcome, fallThrough bool, err
 		t.known.note(a.key, HTTPS, true, t.since(began))
 		out = all(a.m, smtp.NewReply(250, "2.0.0", "OK (HTTPS)"))
 		out.Reached, out.Channel = true, HTTPS
-		return out, false, nil
+		return out, nil
 	}
 	reply := wire.ParseReply(text)
 	if err != nil || reply == nil || reply.Code < 400 {
 		t.known.note(a.key, HTTPS, false, 0)
-		return Outcome{}, false, fmt.Errorf("%w: POST %s answers %d", errNoRelay, deliveryPath, resp.StatusCode)
+		return Outcome{}, fmt.Errorf("%w: POST %s answers %d", errNoRelay, deliveryPath, resp.StatusCode)
 	}
 	t.known.note(a.key, HTTPS, true, 0)
-	if len(a.m.To) > 1 && !t.cfg.HTTPSOnly {
-		return Outcome{}, true, fmt.Errorf("refused with %s", reply.Wire())
+	if len(a.m.To) > 1 {
+		return Outcome{}, fmt.Errorf("%w: %s", errAsAWhole, reply.Wire())
 	}
 	out = all(a.m, forward(a.host, net.JoinHostPort(a.host.name, strconv.Itoa(int(t.cfg.HTTPSPort))), reply))
 	out.Reached, out.Channel = true, HTTPS
-	return out, false, nil
+	return out, nil
+}
+
+// oneByOne posts the message for each recipient by itself, where SMTP is of no
+// use to find out who was meant by a refusal of all.
+func (a *attempt) oneByOne(ctx context.Context) (Outcome, error) {
+	out := Outcome{Reached: true, Channel: HTTPS, Per: make([]*smtp.Reply, len(a.m.To))}
+	for i := range a.m.To {
+		one := *a
+		one.m.To = a.m.To[i : i+1]
+		got, err := one.https(ctx)
+		if err != nil {
+			out.Per[i] = smtp.NewReply(451, "4.4.2", "%s did not answer for this recipient: %v", a.host.name, hide(err))
+			continue
+		}
+		out.Per[i] = got.Per[0]
+	}
+	return out, nil
 }
 
 // request makes the POST: the envelope in header fields, the content as after

@@ -191,6 +191,7 @@ type mta struct {
 	after   string // the reply to the content; "" hangs up instead
 	hangUp  bool   // after the first transaction
 	stall   bool   // says nothing at all
+	stallAt string // the command that it does not answer; "." is the content
 	garbage string // said instead of a greeting
 
 	mu       sync.Mutex // guards the fields below
@@ -261,11 +262,14 @@ func (m *mta) serve(conn net.Conn) {
 	case m.garbage != "":
 		io.WriteString(conn, m.garbage)
 		return
-	case m.banner != "":
+	case m.banner != "" && m.banner[0] != '2':
 		say(m.banner)
 		return
+	case m.banner != "":
+		say(m.banner)
+	default:
+		say("220 mail")
 	}
-	say("220 mail")
 	secure := false
 	for {
 		line, err := in.ReadString('\n')
@@ -273,6 +277,10 @@ func (m *mta) serve(conn net.Conn) {
 			return
 		}
 		verb, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if verb == m.stallAt {
+			in.ReadByte()
+			return
+		}
 		switch strings.ToUpper(verb) {
 		case "EHLO":
 			m.mu.Lock()
@@ -321,7 +329,10 @@ func (m *mta) serve(conn net.Conn) {
 				}
 				content.WriteString(strings.TrimPrefix(line, "."))
 			}
-			if m.after == "" {
+			if m.stallAt == "." {
+				in.ReadByte()
+			}
+			if m.after == "" || m.stallAt == "." {
 				return
 			}
 			if m.after[0] == '2' {

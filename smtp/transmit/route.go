@@ -59,7 +59,11 @@ func (t *Transmitter) route(ctx context.Context, dest string) (*route, *smtp.Rep
 		if len(mx.Records) == 1 && mx.Records[0].Host == "" {
 			return nil, smtp.NewReply(556, "5.1.10", "Permanent failure: Recipient address has null MX")
 		}
-		r.hosts = inOrder(mx.Records)
+		before := beforeUs(mx.Records, t.cfg.Names)
+		if len(before) == 0 && len(mx.Records) > 0 {
+			return nil, loop(dest).reply
+		}
+		r.hosts = inOrder(before)
 		r.secure = mx.Authentic
 	case errors.Is(err, resolver.ErrNoRecord):
 		r.hosts = []host{{name: dest}}
@@ -89,6 +93,24 @@ func (t *Transmitter) trustOf(dest string) trust {
 		return anyCertificate
 	}
 	return verified
+}
+
+// beforeUs leaves out this host as an exchanger, and those that are no nearer
+// to the destination than it is: they would send the mail back here (RFC 5321
+// section 5.1).
+func beforeUs(records []resolver.MX, names []string) []resolver.MX {
+	nearest := 1 << 16
+	for _, mx := range records {
+		if slices.Contains(names, mx.Host) {
+			nearest = min(nearest, int(mx.Preference))
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(records), func(mx resolver.MX) bool { return int(mx.Preference) >= nearest })
+}
+
+// loop refuses what would come back to us.
+func loop(name string) *refusal {
+	return &refusal{smtp.NewReply(554, "5.4.6", "Mail for %s would come back to this relay, which does not take it", name)}
 }
 
 // inOrder sorts exchangers by preference, equals at random (RFC 5321 section

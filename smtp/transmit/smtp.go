@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"barid/smtp"
@@ -39,6 +41,10 @@ func (a *attempt) dialogue(ctx context.Context, trust trust) (*waiting, error) {
 	c, err := wire.Dialogue(ctx, conn, t.cfg.Hostname, patience)
 	if err != nil {
 		return nil, forwarded(a.host, addr, err)
+	}
+	if slices.Contains(t.cfg.Names, strings.ToLower(c.Peer())) {
+		c.Close()
+		return nil, loop(a.host.name)
 	}
 	if trust == withoutTLS {
 		return &waiting{Client: c, addr: addr}, nil

@@ -34,6 +34,12 @@ type Config struct {
 	Resolver Resolver
 	// Hostname is what we say in EHLO: the domain, or an address literal.
 	Hostname string
+	// Names are those of this host, lower case. As mail exchangers of others, or
+	// as what a peer calls itself, they say that mail would come back to us.
+	Names []string
+	// Ours tells whether a connection to an address would end at this process;
+	// nil is never.
+	Ours func(netip.AddrPort) bool
 	// Roots are the certificates trusted; nil are the system's.
 	Roots *x509.CertPool
 	// SMTPPort and HTTPSPort are the ports of peers. Defaults 25 and 443.
@@ -128,7 +134,7 @@ func New(cfg Config) *Transmitter {
 		cfg.Now = time.Now
 	}
 	t := &Transmitter{cfg: cfg, log: cfg.Logger.With("part", "transmit")}
-	t.dialer = dialer{resolver: cfg.Resolver, sources: cfg.Sources, within: cfg.Connect}
+	t.dialer = dialer{resolver: cfg.Resolver, sources: cfg.Sources, within: cfg.Connect, ours: cfg.Ours}
 	t.pool.now, t.known.now, t.sts.now = cfg.Now, cfg.Now, cfg.Now
 	t.web[verified], t.web[anyCertificate] = t.webClient(verified), t.webClient(anyCertificate)
 	t.delivered = cfg.Metrics.Counters("transmitted_recipients", "Recipients whose host took the mail, by channel.", "channel")

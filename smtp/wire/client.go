@@ -28,6 +28,7 @@ type Client struct {
 	wait Patience
 
 	name       string
+	peer       string            // first word of its greeting
 	extensions map[string]string // by keyword in upper case
 }
 
@@ -57,9 +58,12 @@ func Dialogue(ctx context.Context, conn net.Conn, name string, wait Patience) (*
 	c.over(conn)
 	defer c.bound(ctx)()
 	c.expect(wait.Command)
-	reply, _, err := readReply(c.in)
+	reply, lines, err := readReply(c.in)
 	if err == nil && reply.Code != 220 {
 		err = reply
+	}
+	if err == nil {
+		c.peer, _, _ = strings.Cut(lines[0], " ")
 	}
 	if err == nil {
 		err = c.hello()
@@ -116,6 +120,10 @@ func (c *Client) ask(command string) (*smtp.Reply, []string, error) {
 	}
 	return readReply(c.in)
 }
+
+// Peer is what the peer calls itself in its greeting (RFC 5321 section 4.2),
+// which nobody vouches for.
+func (c *Client) Peer() string { return c.peer }
 
 // Offers tells whether the peer has an extension (RFC 5321 section 4.1.1.1).
 func (c *Client) Offers(keyword string) bool {
