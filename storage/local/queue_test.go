@@ -108,6 +108,7 @@ func TestDoneIsDurableSoonWithNobodyWaiting(t *testing.T) {
 			}
 		}
 		synctest.Wait()
+		s.queue.publish() // as others do when they are done
 		must(t, s, settleNow)
 		if n := disk.Count(faultfs.Datasync) - flushes; n != 0 {
 			t.Errorf("%d flushes at once", n)
@@ -144,6 +145,7 @@ func TestNobodyIsToldOfWhatIsNotFlushed(t *testing.T) {
 	})()
 	looked := false
 	disk.OnFlush(func(faultfs.Op) {
+		s.queue.publish() // as others do when they are done
 		mu.Lock()
 		defer mu.Unlock()
 		looked = true
@@ -435,4 +437,82 @@ func (q *queue) pendingOrUntold() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.watch.at < q.next-1
+}
+
+// What an index leaves out has ended for good, although nobody waited for that.
+func TestTheIndexOfTheQueueSaysNothingThatIsNotDurable(t *testing.T) {
+	disk := faultfs.New()
+	s, err := openBetween(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	must(t, s, login("alice"), ops("queue", leave(mail("x", 100), "bob"), leave(mail("y", 100), "carol")), settleNow)
+	d := s.fs.(*between)
+	d.left, d.do = 1, func() { // a snapshot of Alice's, after the checkpoint began
+		if err := s.Done(1, farAway("bob")); err != nil {
+			t.Error(err)
+		}
+	}
+	must(t, s, checkpointNow)
+	if d.left != 0 || s.journal.Durable() != s.journal.Last() {
+		t.Error("the index has what may be lost yet")
+	}
+	killed, err := openStill(faulty(disk.Cut(noRandom())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer killed.Close()
+	if rows := rowsOf(killed); len(rows) != 1 || rows[0].ID != 2 {
+		t.Errorf("queued %v", rows)
+	}
+}
+
+// IDs that a lost journal may have given out are not given out again.
+func TestIDsOfQueuedMessagesDoNotComeBackWhenTheJournalIsLost(t *testing.T) {
+	s, cfg, _ := onDisk(t, nil)
+	must(t, s, login("alice"), ops("queue", leave(mail("x", 100), "bob")))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(cfg.Dir, journalDir)); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, cfg)
+	s.settler.stop()
+	must(t, s, ops("queue", leave(mail("y", 100), "bob")))
+	s = reopened(t, s, cfg)
+	if rows := rowsOf(s); len(rows) != 2 || rows[1].ID < queueGap || rows[1].ID > 2*queueGap {
+		t.Errorf("queued %v", rows)
+	}
+}
+
+// The files that a killed process made of an entry go with it, though it is
+// sent before it settles again.
+func TestFilesOfAnEarlierRunGoWithTheirEntry(t *testing.T) {
+	disk := faultfs.New()
+	s := still(t, disk)
+	must(t, s, login("alice"), ops("queue", leave(mail("x", 100), "bob")), settleNow)
+	endJournal(t, s)
+	s = still(t, disk)
+	must(t, s, done(1, "bob"), settleNow)
+	if err := queueFits(s, disk); err != nil {
+		t.Error(err)
+	}
+}
+
+// A change of the queue alone is reason enough for a checkpoint.
+func TestAChangeOfTheQueueWantsACheckpoint(t *testing.T) {
+	s := still(t, faultfs.New())
+	must(t, s, login("alice"), ops("queue", leave(mail("x", 100), "bob")))
+	for _, st := range []step{settleNow, ops("mark", storage.MarkQueued{ID: 1, Set: storage.QueueHeld}), done(1, "bob")} {
+		must(t, s, st)
+		if !s.anyDirty() {
+			t.Errorf("%s: no", st.name)
+		}
+		must(t, s, checkpointNow)
+		if s.anyDirty() {
+			t.Errorf("%s: still", st.name)
+		}
+	}
 }

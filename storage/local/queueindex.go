@@ -126,7 +126,12 @@ func decodeIndex(b []byte) (*queueIndex, error) {
 		dest, sender := d.below(uint64(len(dests))), d.below(uint64(len(senders)))
 		e.at, e.size = storage.Time(d.signed()), d.size()
 		e.prefix, e.to, e.marks = uint32(d.below(1<<32)), uint32(d.below(storage.MaxQueueRecipients+1)), d.queueMarks()
-		e.takeGone(d.places())
+		gone := d.places()
+		if len(gone) >= int(e.to) || len(gone) > 0 && gone[len(gone)-1] >= e.to {
+			d.fail("recipients that there are not, or none that is left")
+			break
+		}
+		e.takeGone(gone)
 		e.set(queuedSettled)
 		if d.err == nil {
 			x.rows = append(x.rows, indexRow{e, dests[dest], senders[sender]})
@@ -147,9 +152,7 @@ func (e *queued) takeGone(places []uint32) {
 	}
 	gone := newRecipientSet(e.to)
 	for _, at := range places {
-		if at < e.to {
-			gone.add(at)
-		}
+		gone.add(at)
 	}
 	e.gone = &gone
 }
