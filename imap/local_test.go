@@ -1,8 +1,10 @@
 package imap
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -22,8 +24,15 @@ import (
 // onDisk is a server over the engine that relays use.
 func onDisk(t *testing.T, change ...func(*Config)) (store storage.Store, dial func() net.Conn) {
 	t.Helper()
+	store, dial, _ = onDiskIn(t, t.TempDir(), change...)
+	return store, dial
+}
+
+// onDiskIn is onDisk with the files of a directory, and may be stopped.
+func onDiskIn(t *testing.T, dir string, change ...func(*Config)) (store storage.Store, dial func() net.Conn, stop func()) {
+	t.Helper()
 	store, err := local.Open(local.Config{
-		Dir: t.TempDir(), Domain: "relay.test", NoSync: true, Quota: 512000 << 10, SegmentBytes: 1 << 20, CheckpointBytes: 2 << 20,
+		Dir: dir, Domain: "relay.test", NoSync: true, Quota: 512000 << 10, SegmentBytes: 1 << 20, CheckpointBytes: 2 << 20,
 		Policy: local.Policy{UsernameMin: 9, UsernameMax: 9, PasswordMin: 9},
 	})
 	if err != nil {
@@ -47,18 +56,104 @@ func onDisk(t *testing.T, change ...func(*Config)) (store storage.Store, dial fu
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		wg.Wait()
 		if err := store.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(stop)
 	return store, func() net.Conn {
 		client, server := net.Pipe()
 		wg.Go(func() { handler.ServeConn(ctx, netserve.NewConn(server, netip.MustParseAddr("192.0.2.7"))) })
 		t.Cleanup(func() { client.Close() })
 		return client
+	}, stop
+}
+
+// asking is a client that gives answers as they are.
+type asking struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func newAsking(t *testing.T, conn net.Conn) *asking {
+	a := &asking{t, conn, bufio.NewReader(conn)}
+	if _, err := a.in.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	a.ask(`LOGIN alicealic@relay.test "secret of alice"`)
+	return a
+}
+
+// ask gives the whole answer to a command, which must be OK.
+func (a *asking) ask(command string) (answer string) {
+	a.t.Helper()
+	if _, err := io.WriteString(a.conn, "t "+command+"\r\n"); err != nil {
+		a.t.Fatal(err)
+	}
+	for {
+		line, err := a.in.ReadString('\n')
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		answer += line
+		if tagged, ok := strings.CutPrefix(line, "t "); ok {
+			if !strings.HasPrefix(tagged, "OK ") {
+				a.t.Fatalf("%s: %s", command, answer)
+			}
+			return answer
+		}
+	}
+}
+
+// What clients keep for the next time they come, mod-sequences, UIDs that went
+// and IDs, holds when the relay was restarted meanwhile.
+func TestOnDiskWhatClientsKeepOutlivesARestart(t *testing.T) {
+	dir := t.TempDir()
+	_, dial, stop := onDiskIn(t, dir)
+	c := newAsking(t, dial())
+	c.ask("CREATE work")
+	for range 6 {
+		c.ask("APPEND work {4+}\r\na: b")
+	}
+	c.ask("CREATE old")
+	c.ask("RENAME work old.work")
+	answer := c.ask("SELECT old.work")
+	known := regexp.MustCompile(`(?s)UIDVALIDITY (\d+).*HIGHESTMODSEQ (\d+)`).FindStringSubmatch(answer)
+	if known == nil {
+		t.Fatal(answer)
+	}
+	c.ask(`STORE 2 +FLAGS (\Seen)`)
+	c.ask(`STORE 4,6 +FLAGS (\Deleted)`)
+	c.ask("EXPUNGE")
+	c.ask("APPEND old.work {4+}\r\na: c")
+	commands := []string{
+		"ENABLE QRESYNC",
+		fmt.Sprintf("SELECT old.work (QRESYNC (%s %s))", known[1], known[2]),
+		"UID FETCH 1:* (FLAGS EMAILID SAVEDATE INTERNALDATE) (CHANGEDSINCE 1 VANISHED)",
+		"STATUS old.work (MAILBOXID UIDVALIDITY UIDNEXT HIGHESTMODSEQ MESSAGES SIZE)",
+		`LIST "" * RETURN (STATUS (MAILBOXID HIGHESTMODSEQ))`,
+	}
+	c.conn.Close() // nobody would read its BYE
+	c = newAsking(t, dial())
+	var before []string
+	for _, command := range commands {
+		before = append(before, c.ask(command))
+	}
+	if !strings.Contains(before[1], "* VANISHED (EARLIER) 4,6\r\n* 2 FETCH (UID 2 FLAGS (\\Seen) MODSEQ ") || !strings.Contains(before[1], "* 5 FETCH (UID 7 ") {
+		t.Errorf("before the restart: %s", before[1])
+	}
+	c.conn.Close()
+	stop()
+	_, dial, _ = onDiskIn(t, dir)
+	c = newAsking(t, dial())
+	for i, command := range commands {
+		if after := c.ask(command); after != before[i] {
+			t.Errorf("%s\nbefore: %s\nafter: %s", command, before[i], after)
+		}
 	}
 }
 
