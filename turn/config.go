@@ -94,8 +94,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// hostAddresses gives the addresses of all interfaces, without those that
-// mean something on one link only.
+// hostAddresses gives the addresses of all interfaces.
 func hostAddresses() ([]netip.Addr, error) {
 	all, err := net.InterfaceAddrs()
 	if err != nil {
@@ -107,7 +106,7 @@ func hostAddresses() ([]netip.Addr, error) {
 		if !ok {
 			continue
 		}
-		if ip, ok := netip.AddrFromSlice(n.IP); ok && !ip.Unmap().IsLinkLocalUnicast() {
+		if ip, ok := netip.AddrFromSlice(n.IP); ok {
 			list = append(list, ip.Unmap())
 		}
 	}

@@ -237,6 +237,9 @@ func (s *Server) mayReach(ip netip.Addr) bool {
 	if s.isOwn(ip) || ip.IsLoopback() {
 		return s.hands(ip) // the port is looked at for each packet
 	}
+	if v4 := behindNAT64(ip); s.isOwn(v4) {
+		return false
+	}
 	return s.rule.allows(ip)
 }
 

@@ -14,10 +14,13 @@ var inside = prefixes(
 	"168.63.129.16/32", // the host below a machine in a cloud
 	"224.0.0.0/4", "240.0.0.0/4",
 
-	"::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16",
+	"2001::/23", "2001:db8::/32", "3fff::/20",
 	"2002::/16", // has an IPv4 address inside, like Teredo in 2001::/23
-	"fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
 )
+
+// global has all IPv6 addresses that IANA gave to anybody; whatever lies
+// outside is inside, or a translator's name for an IPv4 address.
+var global = netip.MustParsePrefix("2000::/3")
 
 // nat64 has the IPv4 address of a peer in its last octets (RFC 6052).
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
@@ -39,19 +42,32 @@ func (r peerRule) allows(ip netip.Addr) bool {
 		return false
 	}
 	ip = ip.Unmap()
+	if ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() || ip == broadcast {
+		return false // this host, or many; no list can mean them
+	}
 	for _, p := range r.allow {
 		if p.Contains(ip) {
 			return true
 		}
 	}
-	if nat64.Contains(ip) {
-		octets := ip.As16()
-		return r.allows(netip.AddrFrom4([4]byte(octets[12:])))
+	if v4 := behindNAT64(ip); v4.IsValid() {
+		return r.allows(v4)
 	}
 	for _, p := range inside {
 		if p.Contains(ip) {
 			return false
 		}
 	}
-	return ip.IsGlobalUnicast()
+	return ip.Is4() || global.Contains(ip)
+}
+
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// behindNAT64 gives the IPv4 address that a translator leads to, or none.
+func behindNAT64(ip netip.Addr) (v4 netip.Addr) {
+	if nat64.Contains(ip) {
+		octets := ip.As16()
+		v4 = netip.AddrFrom4([4]byte(octets[12:]))
+	}
+	return v4
 }

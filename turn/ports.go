@@ -1,10 +1,14 @@
 package turn
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -37,11 +41,27 @@ func (d *door) bind(port int) (conn *net.UDPConn, local, public netip.AddrPort, 
 		if d.msg.evenPort && try%2 != 0 || d.s.relayAt(local) != nil {
 			continue
 		}
-		if conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(local)); err == nil {
+		if conn, err = listenRelayed(local); err == nil {
 			return conn, local, d.publicOf(local), nil
 		}
 	}
 	return nil, local, public, errNoPort
+}
+
+// listenRelayed opens the socket of an allocation, without the leave to send
+// to all hosts of a network, which package net asks for: an address that means
+// them is known by the kernel alone.
+func listenRelayed(local netip.AddrPort) (*net.UDPConn, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		err := c.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 0) })
+		return errors.Join(err, failed)
+	}}
+	c, err := lc.ListenPacket(context.Background(), "udp", local.String())
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.UDPConn), nil
 }
 
 // relayIP chooses the address of this host that is relayed.
@@ -54,7 +74,7 @@ func (d *door) relayIP() (netip.Addr, error) {
 	defer d.s.mu.RUnlock()
 	var best netip.Addr
 	for _, ip := range d.s.own {
-		if ip.Is4() == d.msg.ipv6 || ip.IsLoopback() != came.IsLoopback() {
+		if ip.Is4() == d.msg.ipv6 || ip.IsLoopback() != came.IsLoopback() || ip.IsLinkLocalUnicast() {
 			continue
 		}
 		if !best.IsValid() || best.IsPrivate() && !ip.IsPrivate() {

@@ -168,10 +168,9 @@ func (r *relay) fromChannel(p []byte) {
 // may.
 func (r *relay) toPeer(p []byte, to netip.AddrPort) {
 	s := r.d.s
-	if s.isOwn(to.Addr()) || to.Addr().IsLoopback() {
+	if other, own := s.who(to); own {
 		// Only where another allocation is, and there straight to its socket: a
 		// NAT before us may not lead back.
-		other := s.relayAt(to)
 		if other == nil {
 			r.d.drop("own address")
 			return
@@ -235,8 +234,13 @@ func (r *relay) ReadFrom(p []byte) (int, net.Addr, error) {
 			continue
 		}
 		from = unmap(from)
-		if other := r.d.s.relayAt(from); other != nil {
+		other, own := r.d.s.who(from)
+		switch {
+		case other != nil:
 			from = other.public
+		case own: // as nothing of ours but allocations can be called, nothing else answers
+			r.d.drop("own address")
+			continue
 		}
 		w := r.ways.Load()
 		if !w.peers[from.Addr()] {

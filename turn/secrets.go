@@ -187,8 +187,18 @@ func (s *Secrets) of(username string, now time.Time) (passwords []string, bucket
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, one := range slices.Backward(s.list) {
+	for i, one := range slices.Backward(s.list) {
+		// An earlier secret made nothing that ends later than this: who got hold
+		// of it can make nothing new a week after its successor came.
+		if i+1 < len(s.list) && ends >= lastOf(s.list[i+1].made) {
+			continue
+		}
 		passwords = append(passwords, password(one.key, username))
 	}
 	return passwords, int(ends % buckets), nil
+}
+
+// lastOf is when all credentials have ended that were given until a moment.
+func lastOf(given int64) int64 {
+	return time.Unix(given, 0).UTC().Truncate(day).Add(longest).Unix()
 }

@@ -137,7 +137,8 @@ func (s *Server) openMissing(every netip.AddrPort) error {
 	var first error
 	opened := 0
 	for _, ip := range own {
-		if every.Addr().Is4() && !ip.Is4() {
+		// What means something on one link only is no place to call at.
+		if every.Addr().Is4() && !ip.Is4() || ip.IsLinkLocalUnicast() {
 			continue
 		}
 		addr := netip.AddrPortFrom(ip, every.Port())
@@ -302,6 +303,16 @@ func (s *Server) isOwn(ip netip.Addr) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return slices.Contains(s.own, ip) || slices.Contains(s.cfg.External, ip)
+}
+
+// who tells whether an address is this host's, and which live allocation is
+// relayed there, if any.
+func (s *Server) who(addr netip.AddrPort) (r *relay, own bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	ip := addr.Addr()
+	own = ip.IsLoopback() || slices.Contains(s.own, ip) || slices.Contains(s.cfg.External, ip)
+	return s.live[addr], own
 }
 
 // relayAt gives the live allocation that is relayed at an address, as it is

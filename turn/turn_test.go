@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -254,6 +255,38 @@ func TestRotationKeepsOldCredentials(t *testing.T) {
 	}
 }
 
+// Who got hold of a secret that was rotated away makes nothing with it that is
+// good after the last that the secret made itself.
+func TestStolenSecretEnds(t *testing.T) {
+	now := time.Now()
+	s, err := OpenSecrets(filepath.Join(t.TempDir(), "secrets"), now.Add(-10*day))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stolen := s.list[0].key
+	forged := func(ends time.Time) (fits bool) {
+		username := strconv.FormatInt(ends.Unix(), 10)
+		passwords, _, err := s.of(username, now)
+		return err == nil && slices.Contains(passwords, password(stolen, username))
+	}
+	if !forged(now.Add(day)) {
+		t.Fatal("the only secret makes nothing")
+	}
+	if err := s.Rotate(now.Add(-2 * day)); err != nil {
+		t.Fatal(err)
+	}
+	last := now.Add(-2 * day).UTC().Truncate(day).Add(longest)
+	if !forged(last.Add(-time.Second)) {
+		t.Error("what was given before the rotation is not good")
+	}
+	if forged(last) || forged(now.Add(6*day)) {
+		t.Error("the earlier secret makes credentials that it never gave")
+	}
+	if c := s.Issue("alice@relay.test", now); forged(now.Add(day)) == false || c.Password == password(stolen, c.Username) {
+		t.Error("new credentials are made of the earlier secret")
+	}
+}
+
 func TestSecretsThatCannotBeRead(t *testing.T) {
 	for _, text := range []string{"", "x", "1 00", "1 " + fmt.Sprintf("%064d", 0) + "0", "x " + fmt.Sprintf("%064d", 0)} {
 		if _, err := readSecrets([]byte(text)); err == nil {
@@ -278,6 +311,7 @@ func TestPeerRule(t *testing.T) {
 		"192.0.2.1": false, "198.51.100.1": false, "203.0.113.1": false,
 		"::": false, "::1": false, "::2": false, "::ffff:127.0.0.1": false, "::ffff:169.254.169.254": false, "::ffff:192.168.0.1": false, "::127.0.0.1": false,
 		"fe80::1": false, "fe80::1%eth0": false, "fec0::1": false, "fc00::1": false, "fd00:ec2::254": false, "ff02::1": false,
+		"::ffff:0:127.0.0.1": false, "::ffff:0:10.0.0.1": false, "4000::1": false, "64:ff9b::169.254.169.254": false, "64:ff9b::0.0.0.0": false,
 		"2001:db8::1": false, "2002:7f00:1::1": false, "2001:0:1::1": false, "64:ff9b::127.0.0.1": false, "64:ff9b::10.0.0.1": false, "64:ff9b:1::1": false, "100::1": false,
 	} {
 		if got := rule.allows(netip.MustParseAddr(text)); got != want {
@@ -287,6 +321,76 @@ func TestPeerRule(t *testing.T) {
 	if rule.allows(netip.Addr{}) {
 		t.Error("no address is a peer")
 	}
+	// No list lets anybody reach this host, or all hosts: 0.0.0.0 is loopback to
+	// the kernel.
+	rule = peerRule{prefixes("0.0.0.0/0", "::/0")}
+	for _, text := range []string{"0.0.0.0", "127.0.0.1", "255.255.255.255", "224.0.0.1", "::", "::1", "ff02::1", "::ffff:0.0.0.0", "64:ff9b::127.0.0.1%eth0"} {
+		if rule.allows(netip.MustParseAddr(text)) {
+			t.Errorf("%s is allowed by a list that has everything", text)
+		}
+	}
+}
+
+// Our own addresses are reached at allocations alone, by whichever name.
+func TestOwnAddressesAreNoPeers(t *testing.T) {
+	own := []string{"9.9.9.9", "2600::9", "169.254.7.7", "fe80::7", "10.0.0.9"}
+	l := newLaboratory(t, func(c *Config) {
+		c.AllowPeers = prefixes("0.0.0.0/0", "::/0")
+		c.External = []netip.Addr{netip.MustParseAddr("9.9.9.10")}
+		c.Addresses = func() (list []netip.Addr, err error) {
+			for _, text := range own {
+				list = append(list, netip.MustParseAddr(text))
+			}
+			return list, nil
+		}
+	})
+	for _, text := range append(own, "9.9.9.10", "::ffff:9.9.9.9", "::ffff:9.9.9.10", "64:ff9b::9.9.9.9", "64:ff9b::9.9.9.10", "127.0.0.1", "::1") {
+		if l.mayReach(netip.MustParseAddr(text).Unmap()) {
+			t.Errorf("%s can be reached", text)
+		}
+	}
+	for _, text := range []string{"9.9.9.11", "2600::1", "64:ff9b::9.9.9.11", "169.254.7.8"} {
+		if !l.mayReach(netip.MustParseAddr(text)) {
+			t.Errorf("%s cannot be reached, though the list has it", text)
+		}
+	}
+	// A live allocation opens its address, not others.
+	a := l.client(t, "udp", l.credentials())
+	if !l.mayReach(addrPortOf(a.relayed.LocalAddr()).Addr()) || l.mayReach(netip.MustParseAddr("9.9.9.9")) {
+		t.Error("an allocation on loopback opens another address, or not its own")
+	}
+}
+
+// Nothing of this host but allocations says anything to a client, and no
+// allocation sends to all hosts of a network.
+func TestOwnHostDoesNotAnswer(t *testing.T) {
+	l := newLaboratory(t, nil)
+	a := l.client(t, "udp", l.credentials())
+	inside, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inside.Close()
+	if err := a.client.CreatePermission(inside.LocalAddr()); err != nil {
+		t.Fatal(err) // allocations are at that address too
+	}
+	if _, err := inside.WriteTo([]byte("a secret"), a.relayed.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(3 * time.Second); l.count("dropped", "own address") == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("it came through")
+		}
+	}
+	if err := l.relayAt(addrPortOf(a.relayed.LocalAddr())).sendsToAll(); err == nil {
+		t.Error("a packet for all hosts was sent")
+	}
+}
+
+// sendsToAll tries to send to all hosts of the network.
+func (r *relay) sendsToAll() error {
+	_, err := r.conn.WriteToUDPAddrPort([]byte("x"), netip.MustParseAddrPort("127.255.255.255:9"))
+	return err
 }
 
 // A client cannot make the relay speak to what is inside, and not to the
