@@ -4,6 +4,12 @@
 //	data_dir/
 //	  journal/                  the truth about the last minutes (internal/journal)
 //	  staging/<name>            large content until it lies in a mailbox for good
+//	  queue/                    mail for other servers, once it has waited for some seconds
+//	    barid-queue             index: the entries, for whom they ended, marks, the next ID
+//	    envelope/<id>           sender, recipients, prefix, checksum of the content
+//	    content/<id>,S=<octets> often one file with those of mailboxes and other entries
+//	    tmp/                    files being written
+//	    aside/                  what could not be read, and was taken out of the queue by a check
 //	  barid-store               the last UIDVALIDITY given out, the key of message IDs
 //	  barid-accounts            what may be due for expiry, and when the clock was last right; may be lost
 //	  removed-names             who had the accounts that were removed (hashes), and removed-names.key
@@ -32,6 +38,10 @@
 // Writers work on the newest (account.next), readers see the newest durable
 // one (account.now); between the two lies a list of states that wait for
 // their flush.
+//
+// The queue takes part in that like one more account, locked after all others.
+// It may be large, so it has one state that changes in place; what waits for
+// the flush is only what others are told of it, and what is done to its files.
 //
 // # How mail reaches its file
 //
