@@ -96,6 +96,13 @@ func (e *exporting) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if e.back.Mail != "" && !e.back.DryRun {
+		// The other tree has all of it now: it may be copied here again, until a
+		// relay has run here.
+		if err := e.phase.set(e.cfg.DataDir, phaseDone); err != nil {
+			return err
+		}
+	}
 	if err := e.losses(); err != nil {
 		return err
 	}

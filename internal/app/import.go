@@ -74,7 +74,8 @@ type Import struct {
 	bare             string // the directory's name that it has below data_dir/mail
 	rows             []ImportSetting
 	phase            importPhase
-	faults, warnings int64 // told so far
+	fromDB           map[string]bool // accounts whose password only the old database has
+	faults, warnings int64           // told so far
 	// Config is the configuration of the relay that is made. Run completes it;
 	// who called writes it.
 	Config *config.Config
@@ -174,10 +175,10 @@ func (im *Import) Run(ctx context.Context, send func(ImportLine) error) error {
 		}
 	}
 	end := &ImportEnd{Phase: "dry-run", DataDir: im.Config.DataDir}
+	if _, err := im.readPassDB(tree, accounts, nil); err != nil {
+		return err
+	}
 	if im.order.DryRun {
-		if err := im.readPassDB(tree, accounts, nil); err != nil {
-			return err
-		}
 		end.Sum, err = im.work(cmdeploy.Work{Tree: tree, Accounts: accounts}).Run(ctx)
 	} else {
 		err = im.do(ctx, tree, accounts, end)
@@ -212,7 +213,12 @@ func (im *Import) say(id string, severity finding.Severity, text, remedy string)
 // work completes a Work with where it tells.
 func (im *Import) work(w cmdeploy.Work) *cmdeploy.Work {
 	w.Workers = max(4, 2*runtime.GOMAXPROCS(0)) // they wait for each other's flush
-	w.Report = im.found
+	w.Report = func(f cmdeploy.Found) error {
+		if f.ID == cmdeploy.FoundNoPassword && im.fromDB[f.Account] {
+			return nil // it gets one
+		}
+		return im.found(f)
+	}
 	var last time.Time
 	w.Progress = func(s cmdeploy.Sum) {
 		if now := im.order.Now(); now.Sub(last) >= 100*time.Millisecond || s.Looked == s.Directories {
@@ -263,13 +269,19 @@ func (im *Import) do(ctx context.Context, tree *cmdeploy.Tree, accounts []string
 // copyTree brings the old tree to the data directory.
 func (im *Import) copyTree(ctx context.Context, tree *cmdeploy.Tree, accounts []string) (sum cmdeploy.Sum, err error) {
 	dir := im.Config.DataDir
+	if im.phase.Phase == phaseAdopting {
+		// Cut off there: the journal must not speak of mail that the copy changes.
+		if err := onStoppedStore(im.Config, func(*local.Store) error { return nil }); err != nil {
+			return sum, err
+		}
+	}
 	unlock, err := journal.Lock(dir)
 	if err != nil {
 		return sum, err
 	}
 	defer unlock()
-	if err := im.phase.mayCopy(dir); err != nil || im.phase.Phase == phaseAdopting {
-		return sum, err // what was copied is being adopted: that goes on
+	if err := im.phase.mayCopy(dir); err != nil {
+		return sum, err
 	}
 	if err := im.phase.set(dir, phaseCopying); err != nil {
 		return sum, err
@@ -311,7 +323,7 @@ func (im *Import) adopt(ctx context.Context, tree *cmdeploy.Tree, accounts []str
 		}
 		defer tree.Close()
 	}
-	if err := im.readPassDB(tree, accounts, fsys); err != nil {
+	if accounts, err = im.readPassDB(tree, accounts, fsys); err != nil {
 		return sum, err
 	}
 	w := cmdeploy.Work{Tree: tree, Accounts: accounts}
@@ -349,90 +361,4 @@ func (im *Import) adopt(ctx context.Context, tree *cmdeploy.Tree, accounts []str
 	}
 	sum, err = work.Run(ctx)
 	return sum, errors.Join(err, s.Close())
-}
-
-// look tells of the keys and of this machine, before anything begins.
-func (im *Import) look() error {
-	for i := range im.rows {
-		if err := im.send(ImportLine{Setting: &im.rows[i]}); err != nil {
-			return err
-		}
-	}
-	if im.order.Config != nil {
-		if err := im.say("import.config", finding.Info, "There is a configuration already; it stands, and the keys above change nothing in it.", ""); err != nil {
-			return err
-		}
-	}
-	if text, err := os.ReadFile(filepath.Join(im.order.Root, "/etc/mailname")); err == nil && strings.TrimSpace(string(text)) != im.names.mail && strings.TrimSpace(string(text)) != im.bare {
-		if err := im.say("import.mailname", finding.Warning, "/etc/mailname has another domain than chatmail.ini.", "Look whether this is the file of this server."); err != nil {
-			return err
-		}
-	}
-	if err := im.lookBusy(); err != nil {
-		return err
-	}
-	return im.lookSpool()
-}
-
-// lookBusy refuses while somebody works on the tree, unless it is copied live.
-func (im *Import) lookBusy() error {
-	if im.order.Copy && im.order.Live {
-		return nil
-	}
-	busy, blind, err := cmdeploy.Busy(im.order.Proc, im.mail, im.order.OtherDovecot)
-	if err != nil {
-		return err
-	}
-	for _, p := range busy {
-		remedy := "Stop it, and keep it from being started again (systemctl disable --now)."
-		if p.Name == "dovecot" {
-			remedy += " If that Dovecot has other mail, say --other-dovecot."
-		}
-		if err := im.say("import.busy", finding.Fault, p.String()+".", remedy); err != nil {
-			return err
-		}
-	}
-	if blind && os.Geteuid() != 0 {
-		return im.say("import.blind", finding.Warning, "Processes of other users could not be looked at.", "Make sure that nothing of the old relay runs, or import as root.")
-	}
-	return nil
-}
-
-// lookSpool refuses while mail waits in Postfix's queue.
-func (im *Import) lookSpool() error {
-	n, err := cmdeploy.Spool(filepath.Join(im.order.Root, "/var/spool/postfix"))
-	if err != nil {
-		return im.say("import.spool", finding.Warning, "Postfix's queue could not be looked at: "+err.Error()+".", `See that "postqueue -p" is empty.`)
-	}
-	if n == 0 {
-		return nil
-	}
-	severity := finding.Fault
-	if im.order.LeaveQueue || im.order.Live {
-		severity = finding.Warning
-	}
-	return im.say("import.spool", severity, fmt.Sprintf("Postfix's queue has %s that this relay does not take over.", countedMessages(n)),
-		`Close port 25 and submission, say "postqueue -f" until "postqueue -p" is empty, then stop Postfix; or leave it there with --leave-queue.`)
-}
-
-func countedMessages(n int) string {
-	if n == 1 {
-		return "1 message"
-	}
-	return fmt.Sprintf("%d messages", n)
-}
-
-// readPassDB takes over the accounts of an old database, into to; or only tells
-// of them, when it is nil.
-func (im *Import) readPassDB(tree *cmdeploy.Tree, accounts []string, to journal.FS) error {
-	path, _ := im.ini.Get("passdb_path")
-	if path == "" {
-		path = "/home/vmail/passdb.sqlite"
-	}
-	path = filepath.Join(im.order.Root, path)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return im.say("import.passdb", finding.Fault, path+" has accounts of a server before 2024 that have no password files yet.",
-		"Let the reference make them: update the old relay and start its service doveauth once; then import.")
 }
