@@ -249,7 +249,7 @@ func (im *Import) adoptPending(tree *cmdeploy.Tree, end *ImportEnd) error {
 
 // ourEntries are what this program makes in a data directory.
 var ourEntries = []string{
-	"journal", "staging", "barid-store", "barid-accounts", "removed-names", "removed-names.key", "removed", "nocreate",
+	"journal", "staging", "queue", "barid-store", "barid-accounts", "removed-names", "removed-names.key", "removed", "nocreate", "invites",
 	"dkim", "tls", "push", "www", importFile, "lock", "mta-sts.json", "expiry.json", "turn-secrets", "mail",
 }
 

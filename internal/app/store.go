@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"syscall"
 
 	"barid/internal/admin"
 	"barid/internal/config"
+	"barid/internal/journal"
 	"barid/storage/local"
 )
 
@@ -106,7 +110,34 @@ func SettleStoppedStore(ctx context.Context, cfg *config.Config) error {
 func onStoppedStore(cfg *config.Config, do func(*local.Store) error) error {
 	s, err := local.Open(storeConfig(cfg, namesOf(cfg.Domain), slog.New(slog.DiscardHandler), nil))
 	if err != nil {
-		return fmt.Errorf("open the store of a relay that is not running: %w", err)
+		err = fmt.Errorf("open the store of a relay that is not running: %w", err)
+		if errors.Is(err, journal.ErrLocked) {
+			return err // nothing was written
+		}
+		return errors.Join(err, giveBack(cfg.DataDir))
 	}
-	return errors.Join(do(s), s.Close())
+	return errors.Join(do(s), s.Close(), giveBack(cfg.DataDir))
+}
+
+// giveBack gives what root wrote into a data directory to the directory's
+// owner: the relay runs as that user, and could not open it else.
+func giveBack(dir string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || st.Uid == 0 {
+		return nil
+	}
+	if err := giveTree(dir, st.Uid, ourEntries...); err != nil {
+		return fmt.Errorf("give the data directory to its owner: %w", err)
+	}
+	return nil
 }
