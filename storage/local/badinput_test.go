@@ -158,6 +158,15 @@ func TestOddFilesInAMaildir(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	s = mustOpen(t, cfg)
+	s.settler.stop()
+	defer s.Close()
+	kinds, _ := checked(t, s, false)
+	for _, kind := range kinds { // nobody has the accounts open, so their lists are looked at
+		if strings.Contains(kind, FaultUIDList) {
+			t.Errorf("found %q", kind)
+		}
+	}
 	if target, err := os.Readlink(filepath.Join(alice, "cur", "1775324677.link")); err != nil || target != "/etc/passwd" {
 		t.Errorf("the link is %q, %v", target, err)
 	}

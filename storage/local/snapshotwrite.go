@@ -75,7 +75,8 @@ func (s *Store) place(j *job, loc, want uint32) error {
 	return err
 }
 
-// uidListOf gives the mailbox as Dovecot reads it.
+// uidListOf gives the mailbox as Dovecot reads it, without messages whose file
+// names it could not read.
 func uidListOf(bs *boxState) *maildir.UIDList {
 	l := &maildir.UIDList{UIDValidity: uint32(bs.view.UIDValidity), UIDNext: uint32(bs.view.UIDNext), GUID: bs.view.ID.String()}
 	l.Entries = make([]maildir.UIDEntry, 0, len(bs.items))
@@ -83,7 +84,11 @@ func uidListOf(bs *boxState) *maildir.UIDList {
 		m := &bs.view.Messages[i]
 		_, name := it.fileName(m, it.loc.Load())
 		n, _ := maildir.ParseName(name)
-		l.Entries = append(l.Entries, maildir.UIDEntry{UID: uint32(m.UID), Name: n.Stem()})
+		stem := n.Stem()
+		if !maildir.Listable(stem) {
+			continue // Dovecot would give it a UID of its own; others keep theirs
+		}
+		l.Entries = append(l.Entries, maildir.UIDEntry{UID: uint32(m.UID), Name: stem})
 	}
 	return l
 }

@@ -178,7 +178,13 @@ func (l *UIDList) order() {
 	l.UIDNext = max(l.UIDNext, 1)
 }
 
-// Write writes version 3. Entries must be ascending.
+// Listable tells whether the list can have a message file of that name: lines
+// end where it would have the end of a line.
+func Listable(name string) bool {
+	return !strings.Contains(name, "\n") && !strings.HasSuffix(name, "\r")
+}
+
+// Write writes version 3. Entries must be ascending, and their names Listable.
 func (l *UIDList) Write(w io.Writer) error {
 	b := bufio.NewWriterSize(w, 64<<10)
 	fmt.Fprintf(b, "3 V%d N%d", l.UIDValidity, l.UIDNext)
