@@ -101,6 +101,7 @@ func TestDoneIsDurableSoonWithNobodyWaiting(t *testing.T) {
 		}
 		defer s.Close()
 		must(t, s, login("alice"), ops("queue", leave(mail("x", 100), "bob", "carol")), settleNow)
+		synctest.Wait() // the journal makes its next segment
 		flushes := disk.Count(faultfs.Datasync)
 		for _, to := range []string{"bob", "carol"} {
 			if err := s.Done(1, farAway(to)); err != nil {

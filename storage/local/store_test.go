@@ -3,6 +3,7 @@ package local
 import (
 	"testing"
 
+	"barid/internal/journal/faultfs"
 	"barid/storage/storetest"
 )
 
@@ -33,10 +34,11 @@ func TestStoreDoesWhatEveryEngineMust(t *testing.T) {
 	}{
 		{"stopped", func(*Config) {}, false},
 		{"killed", func(cfg *Config) { cfg.NoSync = true }, true},
-		{"settling at once", func(cfg *Config) { cfg.SettleAfter, cfg.CheckpointBytes, cfg.NoSync = 1, 1, true }, false},
-		{"settling at once and killed", func(cfg *Config) { cfg.SettleAfter, cfg.CheckpointBytes, cfg.NoSync = 1, 1000, true }, true},
+		{"settling at once", func(cfg *Config) { settlingAtOnce(cfg, 1) }, false},
+		{"settling at once and killed", func(cfg *Config) { settlingAtOnce(cfg, 1000) }, true},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
 			storetest.Run(t, func(t *testing.T) storetest.Engine {
 				cfg := conformant(t.TempDir())
 				mode.change(&cfg)
@@ -46,6 +48,13 @@ func TestStoreDoesWhatEveryEngineMust(t *testing.T) {
 	}
 }
 
+// settlingAtOnce makes many files and checkpoints: on a simulated disk, as a
+// real one that is busy takes a minute for them.
+func settlingAtOnce(cfg *Config, checkpoint int64) {
+	cfg.FS = faultfs.New()
+	cfg.SettleAfter, cfg.CheckpointBytes, cfg.NoSync = 1, checkpoint, true
+}
+
 func engine(s *Store, cfg Config, killed bool) storetest.Engine {
 	return storetest.Engine{Store: s, Reopen: func(t *testing.T) storetest.Engine {
 		t.Helper()
@@ -53,7 +62,9 @@ func engine(s *Store, cfg Config, killed bool) storetest.Engine {
 			s.settler.stop()
 			s.queue.flusher.stop()
 			endJournal(t, s)
-			s.unlock()
+			if s.unlock != nil {
+				s.unlock()
+			}
 		} else if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
