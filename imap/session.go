@@ -27,7 +27,7 @@ const (
 	uploadFloor  = 500 // octets per second of an APPEND
 	stall        = 3 * time.Minute
 	refusalDelay = 2 * time.Second
-	pause        = 5 * time.Second // between two commands, while the server drains: a slow phone reads some messages in it
+	pause        = 4 * time.Second // between two commands, while the server drains: a slow phone reads some messages in it
 )
 
 // Bounds of misbehaviour: logins refused, commands that are none.
