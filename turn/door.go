@@ -8,6 +8,8 @@ import (
 
 	"github.com/pion/stun/v3"
 	pion "github.com/pion/turn/v4"
+
+	"barid/internal/ratelimit"
 )
 
 // door is a socket that clients come to, with a server of the library behind
@@ -17,6 +19,8 @@ import (
 type door struct {
 	s     *Server
 	local netip.AddrPort // where clients come to
+	// strangers bounds requests of networks that have no allocation.
+	strangers *ratelimit.Limiter[netip.Prefix]
 	// send writes to a client. What cannot be sent at once is dropped.
 	send func(p []byte, to netip.AddrPort) error
 
@@ -25,7 +29,9 @@ type door struct {
 	raw     []byte
 	from    netip.AddrPort
 	bucket  int
-	granted *budget // reserved for the allocation that is being made
+	secret  []byte         // key of the user
+	granted *budget        // reserved for the allocation that is being made
+	refusal stun.ErrorCode // that the answer has, zero for what the library says
 
 	mu     sync.Mutex                // guards the fields below
 	relays map[netip.AddrPort]*relay // by client
@@ -42,7 +48,7 @@ type adding struct {
 }
 
 func newDoor(s *Server, local netip.AddrPort) *door {
-	return &door{s: s, local: local, relays: map[netip.AddrPort]*relay{}}
+	return &door{s: s, local: local, strangers: s.strangers, relays: map[netip.AddrPort]*relay{}}
 }
 
 // begin gives the door to the library.
@@ -60,7 +66,7 @@ func (d *door) begin(conn net.PacketConn) error {
 			OnChannelDeleted:    func(src, _ net.Addr, _, _, _ string, _, peer net.Addr, n uint16) { d.channel(src, peer, n, false) },
 			OnAuth: func(_, _ net.Addr, _, _, _, _ string, ok bool) {
 				if !ok {
-					d.s.refused.WithLabelValues("integrity").Inc()
+					d.refuse("integrity", stun.CodeUnauthorized)
 				}
 			},
 		},
@@ -105,8 +111,8 @@ func (d *door) admit(p []byte, from netip.AddrPort) bool {
 	case r != nil && !r.charge(len(p)):
 		return false
 	}
-	d.msg, d.raw, d.from, d.bucket = msg, p, from, 0
-	return true
+	d.msg, d.raw, d.from, d.bucket, d.secret, d.refusal = msg, p, from, 0, nil, 0
+	return r != nil || !d.nothingHere(p, msg)
 }
 
 // settle is called when the library is done with a message.
@@ -166,19 +172,19 @@ func (d *door) stranger(ip netip.Addr) bool {
 	if err != nil {
 		return false
 	}
-	ok, _ := d.s.strangers.Allow(network)
+	ok, _ := d.strangers.Allow(network)
 	return ok
 }
 
 // key gives the library the key of a user name.
-func (d *door) key(username, realm string, _ net.Addr) ([]byte, bool) {
+func (d *door) key(username, realm string, _ net.Addr) (key []byte, ok bool) {
+	defer func() { d.secret = key }()
 	passwords, bucket, err := d.s.cfg.Secrets.of(username, d.s.cfg.Now())
 	if err != nil || realm != d.s.cfg.Realm {
-		d.s.refused.WithLabelValues("user name").Inc()
-		return nil, false
+		return nil, d.refuse("user name", stun.CodeUnauthorized)
 	}
 	d.bucket = bucket
-	key := pion.GenerateAuthKey(username, realm, passwords[0])
+	key = pion.GenerateAuthKey(username, realm, passwords[0])
 	if len(passwords) == 1 {
 		return key, true
 	}
@@ -198,10 +204,12 @@ func (d *door) key(username, realm string, _ net.Addr) ([]byte, bool) {
 
 // quota reserves an allocation.
 func (d *door) quota(string, string, net.Addr) bool {
-	b, reason := d.s.reserve(d.bucket)
+	if d.msg.tcp {
+		return d.refuse("transport", stun.CodeUnsupportedTransProto)
+	}
+	b, reason, code := d.s.reserve(d.bucket)
 	if b == nil {
-		d.s.refused.WithLabelValues(reason).Inc()
-		return false
+		return d.refuse(reason, code)
 	}
 	d.granted = b
 	return true
@@ -215,18 +223,14 @@ func (d *door) permit(client net.Addr, peer net.IP) bool {
 	if r == nil {
 		return false
 	}
-	reason := ""
-	switch {
-	case ip.Is4() != r.local.Addr().Is4():
-		reason = "family of a peer"
-	case !d.s.mayReach(ip):
-		reason = "peer"
-	default:
-		reason = r.room(ip, d.msg)
+	if ip.Is4() != r.local.Addr().Is4() {
+		return d.refuse("family of a peer", stun.CodePeerAddrFamilyMismatch)
 	}
-	if reason != "" {
-		d.s.refused.WithLabelValues(reason).Inc()
-		return false
+	if !d.s.mayReach(ip) {
+		return d.refuse("peer", stun.CodeForbidden)
+	}
+	if reason := r.room(ip, d.msg); reason != "" {
+		return d.refuse(reason, stun.CodeInsufficientCapacity)
 	}
 	d.add(r, ip)
 	return true
@@ -271,8 +275,12 @@ func (d *door) AllocateConn(string, int) (net.Conn, net.Addr, error) {
 // reservation the library only looks for a free even port.
 func (d *door) AllocatePacketConn(_ string, port int) (net.PacketConn, net.Addr, error) {
 	conn, local, public, err := d.bind(port)
+	if err == errNoFamily {
+		d.refuse("family", stun.CodeAddrFamilyNotSupported)
+	} else if err != nil {
+		d.refuse("ports", stun.CodeInsufficientCapacity)
+	}
 	if err != nil {
-		d.s.refused.WithLabelValues("ports").Inc()
 		if d.granted != nil {
 			d.s.giveBack(d.granted)
 			d.granted = nil

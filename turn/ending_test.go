@@ -37,24 +37,6 @@ func TestAllocationThatEndsWhileAPermissionIsAdded(t *testing.T) {
 	<-asked
 }
 
-// request is an Allocate request that l takes, with whatever more.
-func (r *raw) request(c Credentials, kind stun.MessageType, more ...stun.Setter) []byte {
-	r.t.Helper()
-	m := r.ask(stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest)).Raw)
-	var nonce stun.Nonce
-	if m == nil || nonce.GetFrom(m) != nil {
-		r.t.Fatal("no nonce in", m)
-	}
-	all := append([]stun.Setter{stun.TransactionID, kind}, more...)
-	all = append(all, stun.NewUsername(c.Username), stun.NewRealm(realm), nonce, stun.NewLongTermIntegrity(c.Username, realm, c.Password))
-	return stun.MustBuild(all...).Raw
-}
-
-var (
-	allocateRequest = stun.NewType(stun.MethodAllocate, stun.ClassRequest)
-	overUDP         = stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{17, 0, 0, 0}}
-)
-
 // A client over TCP that asks for an allocation and is gone when it gets one
 // leaves none behind.
 func TestClientThatLeavesAtOnce(t *testing.T) {

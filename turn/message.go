@@ -19,16 +19,19 @@ const (
 
 // The methods and attributes that are looked at (RFC 8656 sections 17 and 18).
 const (
-	methodBinding     = 0x001
-	methodAllocate    = 0x003
-	methodChannelBind = 0x009
+	methodRefresh          = 0x004
+	methodCreatePermission = 0x008
+	methodChannelBind      = 0x009
 
 	attrIntegrity     = 0x0008
 	attrChannelNumber = 0x000C
+	attrLifetime      = 0x000D
 	attrFamily        = 0x0017
 	attrEvenPort      = 0x0018
+	attrTransport     = 0x0019
 
-	familyIPv6 = 0x02
+	familyIPv6  = 0x02
+	protocolUDP = 17
 )
 
 // message is what we want to know of a STUN message before the library reads it.
@@ -39,6 +42,9 @@ type message struct {
 	ipv6      bool   // REQUESTED-ADDRESS-FAMILY asks for it
 	evenPort  bool   // EVEN-PORT
 	channel   uint16 // CHANNEL-NUMBER
+	tcp       bool   // REQUESTED-TRANSPORT is not UDP
+	// endsAllocation tells of a LIFETIME of zero.
+	endsAllocation bool
 }
 
 var errMessage = errors.New("no well-formed STUN request or indication")
@@ -85,6 +91,10 @@ func (m *message) note(attr uint16, value []byte) {
 		m.ipv6 = len(value) == 4 && value[0] == familyIPv6
 	case attrEvenPort:
 		m.evenPort = true
+	case attrLifetime:
+		m.endsAllocation = endsAllocation(value)
+	case attrTransport:
+		m.tcp = len(value) == 4 && value[0] != protocolUDP
 	case attrChannelNumber:
 		if len(value) == 4 {
 			m.channel = binary.BigEndian.Uint16(value)

@@ -67,14 +67,17 @@ func listenRelayed(local netip.AddrPort) (*net.UDPConn, error) {
 // relayIP chooses the address of this host that is relayed.
 func (d *door) relayIP() (netip.Addr, error) {
 	came := d.local.Addr()
-	if came.Is4() != d.msg.ipv6 {
+	// Behind something on this host that passes connections on, clients come to
+	// loopback from elsewhere, where no peer would be met.
+	loopback := came.IsLoopback() && d.from.Addr().IsLoopback()
+	if came.Is4() != d.msg.ipv6 && came.IsLoopback() == loopback {
 		return came, nil
 	}
 	d.s.mu.RLock()
 	defer d.s.mu.RUnlock()
 	var best netip.Addr
 	for _, ip := range d.s.own {
-		if ip.Is4() == d.msg.ipv6 || ip.IsLoopback() != came.IsLoopback() || ip.IsLinkLocalUnicast() {
+		if ip.Is4() == d.msg.ipv6 || ip.IsLoopback() != loopback || ip.IsLinkLocalUnicast() {
 			continue
 		}
 		if !best.IsValid() || best.IsPrivate() && !ip.IsPrivate() {

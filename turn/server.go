@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pion/stun/v3"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"barid/internal/ratelimit"
@@ -31,9 +32,10 @@ type Server struct {
 	log       *slog.Logger
 	rule      peerRule
 	strangers *ratelimit.Limiter[netip.Prefix]
-	refused   *prometheus.CounterVec // requests, by reason
-	dropped   *prometheus.CounterVec // packets, by reason
-	relayed   prometheus.Counter     // octets
+	connected *ratelimit.Limiter[netip.Prefix] // the same for connections: whom others speak for over UDP still gets in
+	refused   *prometheus.CounterVec           // requests, by reason
+	dropped   *prometheus.CounterVec           // packets, by reason
+	relayed   prometheus.Counter               // octets
 
 	ctx  context.Context
 	stop context.CancelFunc
@@ -59,13 +61,14 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	strangers := ratelimit.Config{Every: strangerEvery, Burst: strangerBurst, MaxKeys: 20000}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger.With("part", "turn"), rule: peerRule{cfg.AllowPeers},
-		strangers: ratelimit.New[netip.Prefix](ratelimit.Config{Every: strangerEvery, Burst: strangerBurst, MaxKeys: 20000}),
-		refused:   cfg.Metrics.Counters("turn_refused", "Requests of TURN refused, by reason.", "reason"),
-		dropped:   cfg.Metrics.Counters("turn_dropped", "Packets that TURN let fall, by reason.", "reason"),
-		relayed:   cfg.Metrics.Counter("turn_relayed_bytes", "Octets that TURN relayed, both ways."),
-		doors:     map[netip.AddrPort][]*udpDoor{}, streams: map[netip.Addr]*streamDoor{},
+		strangers: ratelimit.New[netip.Prefix](strangers), connected: ratelimit.New[netip.Prefix](strangers),
+		refused: cfg.Metrics.Counters("turn_refused", "Requests of TURN refused, by reason.", "reason"),
+		dropped: cfg.Metrics.Counters("turn_dropped", "Packets that TURN let fall, by reason.", "reason"),
+		relayed: cfg.Metrics.Counter("turn_relayed_bytes", "Octets that TURN relayed, both ways."),
+		doors:   map[netip.AddrPort][]*udpDoor{}, streams: map[netip.Addr]*streamDoor{},
 		live: map[netip.AddrPort]*relay{}, budgets: map[int]*budget{},
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
@@ -251,19 +254,20 @@ func (s *Server) endIdle() {
 }
 
 // reserve takes one allocation from a budget and from all. It gives the reason
-// when there is none.
-func (s *Server) reserve(bucket int) (b *budget, reason string) {
+// when there is none, and what a client is told then.
+func (s *Server) reserve(bucket int) (b *budget, reason string, code stun.ErrorCode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if b = s.budgets[bucket]; b == nil {
 		b = &budget{}
 		s.budgets[bucket] = b
 	}
+	code = stun.CodeAllocQuotaReached
 	switch {
 	case s.closed:
-		reason = "closed"
+		reason, code = "closed", stun.CodeInsufficientCapacity
 	case s.count >= s.cfg.MaxAllocations:
-		reason = "allocations"
+		reason, code = "allocations", stun.CodeInsufficientCapacity
 	case b.allocations >= s.cfg.PerUser:
 		reason = "allocations of a user"
 	case b.spent(s.cfg.Now(), s.cfg.BytesPerDay):
@@ -271,11 +275,11 @@ func (s *Server) reserve(bucket int) (b *budget, reason string) {
 	}
 	if reason != "" {
 		s.over++
-		return nil, reason
+		return nil, reason, code
 	}
 	s.count++
 	b.allocations++
-	return b, ""
+	return b, "", 0
 }
 
 // giveBack is the opposite of reserve.

@@ -64,6 +64,7 @@ func (s *Server) streamAt(local netip.AddrPort) (*streamDoor, error) {
 		conns: map[netip.AddrPort]*streamConn{},
 	}
 	d.send = d.queue
+	d.strangers = s.connected
 	if err := d.begin(d); err != nil {
 		return nil, err
 	}
@@ -232,7 +233,7 @@ func (d *streamDoor) WriteTo(p []byte, to net.Addr) (int, error) {
 	if isChannel(p) { // the library's padding goes, ours comes
 		p = p[:min(len(p), channelHeader+int(binary.BigEndian.Uint16(p[2:])))]
 	}
-	if d.queue(p, addrPortOf(to)) != nil {
+	if d.queue(d.answer(p), addrPortOf(to)) != nil {
 		d.drop("not sent to a client")
 	}
 	return len(p), nil

@@ -102,7 +102,7 @@ func (d *udpDoor) ReadFrom(p []byte) (int, net.Addr, error) {
 
 // WriteTo implements net.PacketConn for the library.
 func (d *udpDoor) WriteTo(p []byte, to net.Addr) (int, error) {
-	if d.send(p, addrPortOf(to)) != nil {
+	if d.send(d.answer(p), addrPortOf(to)) != nil {
 		d.drop("not sent to a client")
 	}
 	return len(p), nil
