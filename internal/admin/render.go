@@ -28,7 +28,7 @@ func Render(s Status, w io.Writer) error {
 	if s.Store.Text != "" {
 		store += ", " + s.Store.Text
 	}
-	fmt.Fprintf(&b, "store: %s\n", store)
+	fmt.Fprintf(&b, "store: %s%s\n", store, s.Queue.line())
 	if s.Registration != "" {
 		fmt.Fprintf(&b, "registration: %s\n", s.Registration)
 	}
@@ -60,6 +60,24 @@ func renderExpiry(b *strings.Builder, e *Expiry) {
 		fmt.Fprintf(b, "; next %s", e.Next.UTC().Format(minute))
 	}
 	b.WriteByte('\n')
+}
+
+// line is the queue in some words behind those about the store.
+func (q *Queue) line() string {
+	switch {
+	case q == nil:
+		return ""
+	case q.Entries == 0:
+		return "; nothing waits for other servers"
+	}
+	line := fmt.Sprintf("; for other servers %d messages, the oldest %s, %d being sent", q.Entries, duration(q.Oldest), q.InFlight)
+	if q.Held > 0 {
+		line += fmt.Sprintf(", %d held", q.Held)
+	}
+	if q.Broken > 0 {
+		line += fmt.Sprintf(", destinations out of reach: %d", q.Broken)
+	}
+	return line
 }
 
 func renderFindings(b *strings.Builder, findings []finding.Finding) {

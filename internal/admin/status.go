@@ -22,6 +22,8 @@ type Status struct {
 	Registration string `json:"registration,omitempty"`
 	// Expiry says when old mail leaves; nil when nobody lets it.
 	Expiry *Expiry `json:"expiry,omitempty"`
+	// Queue is mail on its way to other servers; nil where none leaves.
+	Queue *Queue `json:"queue,omitempty"`
 	// Machine has what new accounts need of the machine.
 	Machine   []Reading          `json:"machine,omitempty"`
 	Listeners []Listener         `json:"listeners"`
@@ -45,6 +47,18 @@ type Expiry struct {
 	Says    string    `json:"says,omitempty"` // what left then, in words
 	Next    time.Time `json:"next,omitzero"`
 	Running bool      `json:"running,omitempty"`
+}
+
+// Queue is mail on its way to other servers, one entry for each message and
+// destination.
+type Queue struct {
+	Entries  int           `json:"entries"`
+	Most     int           `json:"most"` // that there may be
+	Octets   int64         `json:"octets"`
+	InFlight int           `json:"in_flight"`
+	Held     int           `json:"held"`          // by the operator
+	Broken   int           `json:"breakers_open"` // destinations that are left alone for a while
+	Oldest   time.Duration `json:"oldest"`        // its age
 }
 
 // Reading is what the machine has of something, beside the limit past which no

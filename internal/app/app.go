@@ -23,6 +23,7 @@ import (
 	"barid/smtp/queue"
 	"barid/smtp/receive"
 	"barid/smtp/submit"
+	"barid/smtp/transmit"
 	"barid/storage"
 	"barid/storage/expiry"
 	"barid/storage/local"
@@ -67,7 +68,8 @@ type App struct {
 	receive  *receive.Server
 	outbox   *outbox.Outbox // nil where nothing leaves
 	queue    *queue.Queue   // likewise
-	push     *push.Sender   // nil while it is off
+	transmit *transmit.Transmitter
+	push     *push.Sender // nil while it is off
 	versions *appversions.List
 	net      *netserve.Server
 	admin    *admin.Server

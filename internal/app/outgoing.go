@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"time"
 
+	"barid/internal/admin"
 	"barid/internal/config"
+	"barid/internal/finding"
 	"barid/smtp/outbox"
 	"barid/smtp/queue"
 	"barid/smtp/transmit"
@@ -45,6 +47,7 @@ func (a *App) makeOutgoing() error {
 		Metrics:    a.metrics,
 	})
 	a.onStop("transmission", func(context.Context) error { t.Close(); return nil })
+	a.transmit = t
 	warn := time.Duration(f.WarnAfter)
 	if warn == 0 {
 		warn = -1 // never
@@ -63,6 +66,23 @@ func (a *App) makeOutgoing() error {
 	})
 	a.onStop("queue", func(context.Context) error { a.queue.Stop(); return nil })
 	return nil
+}
+
+// outgoingFindings tells of trouble on the way out.
+func (a *App) outgoingFindings() []finding.Finding {
+	if a.queue == nil {
+		return nil
+	}
+	return append(a.transmit.Findings(), a.queue.Findings()...)
+}
+
+// queueState is the queue in a few figures, nil where there is none.
+func (a *App) queueState() *admin.Queue {
+	if a.queue == nil {
+		return nil
+	}
+	s := a.queue.Summary()
+	return &admin.Queue{Entries: s.Entries, Most: s.Most, Octets: s.Octets, InFlight: s.InFlight, Held: s.Held, Broken: s.Broken, Oldest: s.Oldest}
 }
 
 // comesBack tells whether a connection to an address would end at a listener

@@ -15,6 +15,7 @@ import (
 var shown = []string{
 	"created_accounts", "rejected_registrations", "delivered_mail", "quota_exceeded", "storage_trimmed_messages",
 	"expired_messages", "expired_accounts", "imap_sessions", "imap_idle", "received_mail", "received_refused",
+	"queue_sent_recipients", "queue_failed_recipients", "queue_expired_recipients",
 	"turn_relayed_bytes",
 	"push_sent", "push_gone", "push_failed", "push_discarded",
 }
@@ -25,7 +26,7 @@ func (a *App) Status() admin.Status {
 		Version: a.opt.Version, Commit: a.opt.Commit, Domain: a.cfg.Domain,
 		Started: a.started, Now: time.Now(),
 		Limits:   admin.LimitsOf(a.metrics),
-		Findings: slices.Concat(a.storeFindings(), a.certs.Findings(), a.versions.Findings(), a.pushFindings(), a.birthFindings(), a.fileFindings(), a.expiry.Findings(), a.irohFindings(), a.web.site.Findings(), a.turnFindings()),
+		Findings: slices.Concat(a.storeFindings(), a.certs.Findings(), a.versions.Findings(), a.pushFindings(), a.birthFindings(), a.fileFindings(), a.expiry.Findings(), a.irohFindings(), a.web.site.Findings(), a.turnFindings(), a.outgoingFindings()),
 	}
 	a.mu.Lock()
 	for _, l := range a.addrs {
@@ -34,6 +35,7 @@ func (a *App) Status() admin.Status {
 	a.mu.Unlock()
 	s.Registration, s.Machine = a.registrationState(context.Background()).Says, a.readings()
 	s.Expiry = a.expiryState()
+	s.Queue = a.queueState()
 	s.Store = storeState(a.store.Health(context.Background()))
 	counters, err := admin.CountersOf(a.metrics, shown...)
 	if err != nil {

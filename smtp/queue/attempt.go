@@ -327,7 +327,9 @@ type Summary struct {
 	InFlight int           `json:"in_flight"`
 	Held     int           `json:"held"`
 	Broken   int           `json:"breakers_open"`
-	Oldest   time.Duration `json:"oldest"`
+	Oldest   time.Duration `json:"oldest"` // of those that nobody holds
+	// Destinations that have mail, or that are left alone.
+	Destinations int `json:"destinations"`
 }
 
 // Summary gives it.
@@ -338,10 +340,15 @@ func (q *Queue) Summary() Summary {
 	s := Summary{Entries: len(q.entries), Most: most, Octets: q.octets, InFlight: q.inFlight}
 	now := q.cfg.Now()
 	for _, x := range q.entries {
-		s.Oldest = max(s.Oldest, now.Sub(x.queued.Time()))
+		if x.state != held {
+			s.Oldest = max(s.Oldest, now.Sub(x.queued.Time()))
+		}
 	}
 	for _, d := range q.dests {
 		s.Held += d.held
+		if !d.empty() || d.breaker != nil {
+			s.Destinations++
+		}
 		if d.breaker != nil {
 			s.Broken++
 		}

@@ -94,6 +94,7 @@ func (t *Transmitter) knock(ctx context.Context, a *attempt) error {
 		return fmt.Errorf("%w: GET %s answers %d", errNoRelay, deliveryPath, resp.StatusCode)
 	}
 	t.known.note(a.key, HTTPS, true, 0)
+	t.ports.answered(t.cfg.Now())
 	return nil
 }
 
@@ -128,6 +129,7 @@ func (a *attempt) https(ctx context.Context) (out Outcome, err error) {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if resp.StatusCode == http.StatusOK {
 		t.known.note(a.key, HTTPS, true, t.since(began))
+		t.ports.answered(t.cfg.Now())
 		out = all(a.m, smtp.NewReply(250, "2.0.0", "OK (HTTPS)"))
 		out.Reached, out.Channel = true, HTTPS
 		return out, nil

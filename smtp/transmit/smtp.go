@@ -35,8 +35,12 @@ func (a *attempt) dialogue(ctx context.Context, trust trust) (*waiting, error) {
 	t := a.t
 	conn, err := t.dialer.dial(ctx, a.host, t.cfg.SMTPPort)
 	if err != nil {
+		if _, ok := asOp(err); ok && ctx.Err() == nil {
+			t.ports.connected(a.host.name, false, t.cfg.Now())
+		}
 		return nil, err
 	}
+	t.ports.connected(a.host.name, true, t.cfg.Now())
 	addr := conn.RemoteAddr().String()
 	c, err := wire.Dialogue(ctx, conn, t.cfg.Hostname, patience)
 	if err != nil {

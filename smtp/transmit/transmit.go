@@ -107,6 +107,7 @@ type Transmitter struct {
 	pool   pool
 	known  knowledge
 	sts    policies
+	ports  ports
 	web    [2]*http.Client // by trust: verified, any
 
 	delivered, refused *prometheus.CounterVec
