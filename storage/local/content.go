@@ -343,23 +343,30 @@ func (s *Store) unuse(c *content) {
 	}
 }
 
+// maxHeader bounds what is taken for a header, in octets. A message without
+// an empty line is adopted mail at best.
+const maxHeader = 1 << 20
+
 // headerOf gives the header of content: all up to and including the first
-// empty line, or everything where there is none.
+// empty line, or the first maxHeader octets where it does not end before.
 func headerOf(c storage.Content) (storage.Content, error) {
 	if o, ok := c.(octets); ok {
+		o = o[:min(len(o), maxHeader)]
 		return o[:headerLength(o)], nil
 	}
 	var head []byte
-	for int64(len(head)) < c.Size() {
-		more := min(c.Size()-int64(len(head)), 8<<10)
+	line := 0 // where the last line begins that was looked at
+	for size := min(c.Size(), maxHeader); int64(len(head)) < size; {
+		more := min(size-int64(len(head)), int64(max(len(head), 8<<10)))
 		at := len(head)
 		head = append(head, make([]byte, more)...)
 		if n, err := c.ReadAt(head[at:], int64(at)); int64(n) < more {
 			return nil, fmt.Errorf("read header: %w", errors.Join(err, io.ErrUnexpectedEOF))
 		}
-		if n := headerLength(head); n < len(head) || int64(n) == c.Size() {
+		if n := line + headerLength(head[line:]); n < len(head) || int64(n) == c.Size() {
 			return octets(head[:n]), nil
 		}
+		line = bytes.LastIndexByte(head, '\n') + 1
 	}
 	return octets(head), nil
 }
