@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -26,8 +27,17 @@ func (e *env) expire(p storage.ExpiryPolicy) (total storage.Expired, each []stor
 	return total, each
 }
 
-// settled makes the store write what it has, so that an expiry sees it.
-func (e *env) settled() { e.reopen() }
+// settled makes the store write what it has, so that an expiry sees it: after
+// opening anew some may wait yet.
+func (e *env) settled() {
+	e.t.Helper()
+	e.reopen()
+	if s, ok := e.Store.(interface{ Settle(context.Context) error }); ok {
+		if err := s.Settle(ctx); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+}
 
 func expireMail(e *env) {
 	alice, bob := e.login("alice"), e.login("bob")
