@@ -423,3 +423,23 @@ func TestExportsWhatDovecotNeeds(t *testing.T) {
 		t.Errorf("%v, %d", uids, again)
 	}
 }
+
+// Dovecot served once more without an export: the UIDs that it gave count when
+// its tree is taken over again.
+func TestImportsAgainAfterDovecotServed(t *testing.T) {
+	root, proc := oldServer(t, "")
+	if _, _, err := runImport(t, ImportOrder{Root: root, Proc: proc}); err != nil {
+		t.Fatal(err)
+	}
+	alice := filepath.Join(root, "home/vmail/mail/relay.test/alice0001@relay.test")
+	putOld(t, "late", alice, "new", "1775324700.M1P1.mx,S=4")
+	putOld(t, "early", alice, "new", "1775324690.M1P1.mx,S=5")
+	putOld(t, "3 V1275660208 N14\n7 :1775324677.M1P1.mx,S=3\n12 :1775324700.M1P1.mx,S=4\n13 :1775324690.M1P1.mx,S=5\n", alice, "dovecot-uidlist")
+	im, h, err := runImport(t, ImportOrder{Root: root, Proc: proc})
+	if err != nil || !slices.Contains(h.found, "import.stale") || h.end.Faults != 0 {
+		t.Errorf("%v, %v", h.found, err)
+	}
+	if uids, _ := uidsOf(t, im.Config, "alice0001"); !slices.Equal(uids, []storage.UID{7, 12, 13}) {
+		t.Errorf("%v", uids)
+	}
+}
