@@ -71,7 +71,7 @@ func TestInteropCallsOfCoturnsClient(t *testing.T) {
 	}
 	t.Run("wrong password", func(t *testing.T) {
 		t.Parallel()
-		if out := call("turn", "north"); !strings.Contains(out, "error 40") {
+		if out := call("turn", "north"); !strings.Contains(out, "Cannot complete Allocation") {
 			t.Errorf("it said:\n%s", out)
 		}
 	})
