@@ -2,10 +2,13 @@ package turn
 
 import (
 	"net"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/pion/stun/v3"
+	"go.uber.org/goleak"
 )
 
 // An allocation may end at any moment, also between the two steps in which the
@@ -81,5 +84,45 @@ func TestRefusedAllocationTakesNoRoom(t *testing.T) {
 		if time.Now().After(until) {
 			t.Fatalf("%d allocations are counted", l.Allocations())
 		}
+	}
+}
+
+// Clients that vanish leave nothing behind: those with connections at once, the
+// others when nothing passes; nor does a server that closes while calls are on.
+func TestNothingIsLeft(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) }) // after the server closed
+	var ahead atomic.Int64
+	l := newLaboratory(t, func(c *Config) {
+		c.PerUser = 100
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	goroutines := runtime.NumGoroutine()
+	for i := range 20 {
+		e := l.client(t, []string{"udp", "tcp"}[i%2], l.credentials())
+		if err := e.client.CreatePermission(e.relayed.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+		e.conn.Close() // without a word
+		e.close()
+	}
+	reaches := func(what string, now func() int, want int) {
+		t.Helper()
+		for until := time.Now().Add(5 * time.Second); now() > want; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatalf("%d %s, want %d", now(), what, want)
+			}
+		}
+	}
+	reaches("allocations", l.Allocations, 10)
+	ahead.Store(int64(l.cfg.Idle + time.Second))
+	l.endIdle()
+	reaches("allocations", l.Allocations, 0)
+	reaches("goroutines", runtime.NumGoroutine, goroutines+5) // the library's of the door for connections
+	for _, network := range []string{"udp", "udp", "tcp"} {
+		l.client(t, network, l.credentials())
+	}
+	if err := l.Close(); err != nil || l.Allocations() != 0 {
+		t.Errorf("%d allocations are left, %v", l.Allocations(), err)
 	}
 }
