@@ -523,3 +523,30 @@ func TestNoticesAStoreThatIsNotWhatLiesOnDisk(t *testing.T) {
 		}
 	}
 }
+
+// Of a relay at an address the accounts have it in brackets, and the tree lies
+// in a directory of the bare one.
+func TestAdoptsARelayAtAnAddress(t *testing.T) {
+	dataDir := t.TempDir()
+	dir := filepath.Join(dataDir, "mail", "192.0.2.7")
+	put(t, hash, dir, "alice0001@[192.0.2.7]", "password")
+	put(t, hash, dir, "alice0001@192.0.2.7", "password")
+	tree, err := OpenTree(dir, "[192.0.2.7]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	names, found, err := tree.Accounts()
+	if err != nil || !slices.Equal(names, []string{"alice0001@[192.0.2.7]"}) || len(found) != 1 {
+		t.Fatalf("%v, %v, %v", names, found, err)
+	}
+	s, err := local.Open(local.Config{Dir: dataDir, Domain: "[192.0.2.7]"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	w := &Work{Tree: tree, Accounts: names, Store: s, Report: func(f Found) error { found = append(found, f); return nil }}
+	if sum, err := w.Run(t.Context()); err != nil || sum.Accounts != 1 || len(found) != 1 {
+		t.Errorf("%+v, %v, %v", sum, err, found)
+	}
+}
