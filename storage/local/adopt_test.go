@@ -25,7 +25,7 @@ func put(t *testing.T, text string, elem ...string) {
 
 func hashOf(t *testing.T, p storage.Password) string {
 	t.Helper()
-	hash, err := hashPassword(p)
+	hash, err := hashPassword(p, rounds)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,6 +67,8 @@ type Config struct {
 	// Elapsed is a clock that nobody sets: the time since some moment. Nil is
 	// the system's monotonic clock, or that of Now when that is given.
 	Elapsed func() time.Duration
+
+	rounds int // of hashes; tests, which make thousands, take fewer
 }
 
 // Policy says which accounts may be born. Accounts that exist are served
@@ -107,6 +109,9 @@ func (c Config) withDefaults() Config {
 	setTime(&c.Idle, time.Minute)
 	if c.QueueMax <= 0 {
 		c.QueueMax = defaultQueueMax
+	}
+	if c.rounds == 0 {
+		c.rounds = rounds
 	}
 	if c.HashLimit <= 0 {
 		c.HashLimit = 2 * runtime.GOMAXPROCS(0)

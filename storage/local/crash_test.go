@@ -131,7 +131,7 @@ func workload() []step {
 // runs give equal UIDVALIDITYs.
 func faulty(disk *faultfs.FS) Config {
 	return Config{
-		FS: disk, Domain: "relay.test", SettleAfter: time.Hour, CheckpointEvery: time.Hour, SegmentBytes: 64 << 10, Idle: time.Minute,
+		FS: disk, Domain: "relay.test", rounds: 1000, SettleAfter: time.Hour, CheckpointEvery: time.Hour, SegmentBytes: 64 << 10, Idle: time.Minute,
 		Policy: Policy{NameReuseAfter: time.Hour}, CheckpointBytes: 1 << 20, Now: func() time.Time { return time.Unix(1_790_000_000, 0) },
 	}
 }

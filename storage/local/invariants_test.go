@@ -137,6 +137,9 @@ func TestNothingIsOverwrittenBeforeTheJournalIsTrimmed(t *testing.T) {
 	must(t, s, checkpointNow)
 	var order []string
 	for _, op := range disk.Log()[begin:] {
+		if strings.HasPrefix(op.Name, journalDir+"/seg") {
+			continue // made in the background, whenever it comes to it
+		}
 		of := ""
 		base := path.Base(op.Name)
 		_, isNew := checkpointOf(base, strings.SplitN(base, ".", 2)[0])

@@ -31,7 +31,7 @@ const maxPassword = 1024
 const maxHash = 1024
 
 // hashPassword makes the content of a password file.
-func hashPassword(p storage.Password) (string, error) {
+func hashPassword(p storage.Password, rounds int) (string, error) {
 	h, err := shacrypt.New(shacrypt.WithSHA512(), shacrypt.WithRounds(rounds))
 	if err != nil {
 		return "", fmt.Errorf("hash a password: %w", err)
@@ -172,7 +172,7 @@ func (s *Store) hash(ctx context.Context, a smtp.Address, p storage.Password) (s
 		return "", err
 	}
 	defer s.hashing.leave()
-	hash, err := hashPassword(p)
+	hash, err := hashPassword(p, s.cfg.rounds)
 	if err == nil {
 		s.passwords.put(s.passwords.tag(a, p, hash))
 	}

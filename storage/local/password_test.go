@@ -104,7 +104,7 @@ func TestGateLetsGo(t *testing.T) {
 
 // Hashes are checked side by side, from the first one on.
 func TestVerifyPasswordByManyAtOnce(t *testing.T) {
-	hash, err := hashPassword("a long password")
+	hash, err := hashPassword("a long password", rounds)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestVerifyPasswordByManyAtOnce(t *testing.T) {
 
 // hashed is the content of a password file.
 func hashed(p storage.Password) string {
-	h, err := hashPassword(p)
+	h, err := hashPassword(p, rounds)
 	if err != nil {
 		panic("local: a hash for a test: " + err.Error())
 	}

@@ -10,7 +10,7 @@ import (
 // conformant is the Config that storetest wants.
 func conformant(dir string) Config {
 	return Config{
-		Dir: dir, Domain: storetest.Domain, Quota: storetest.Quota, MaxMessage: 1 << 20, SegmentBytes: 1 << 20, QueueMax: storetest.QueueMax,
+		Dir: dir, Domain: storetest.Domain, Quota: storetest.Quota, MaxMessage: 1 << 20, SegmentBytes: 1 << 20, QueueMax: storetest.QueueMax, rounds: 1000,
 		Policy: Policy{UsernameMin: storetest.UsernameMin, UsernameMax: storetest.UsernameMax, PasswordMin: storetest.PasswordMin},
 	}
 }
