@@ -305,6 +305,7 @@ SyncState *
 
 	// In place, twice: once after the export, once though there was none.
 	for round := range 2 {
+		var lift []string // the MODSEQ that the export says
 		at := func(when string) string { return fmt.Sprintf("round %d, %s", round+1, when) }
 		cfg := importRelay(at("in place"), nil)
 		if cfg.DKIM.Selector != "opendkim" || cfg.DataDir != dataDir || cfg.Limits.MaxMailboxSize != 300*config.Mebi {
@@ -346,12 +347,25 @@ SyncState *
 			})
 			t.Logf("export: %v\n%s", err, strings.Join(said, "\n"))
 			d.must("export", err)
+			lift = regexp.MustCompile(`--min-highest-modseq (\d+)`).FindStringSubmatch(strings.Join(said, " "))
 		} else {
 			d.must("give back without export", chownTree(d.tree, d.uid, d.gid))
 		}
 		stop := d.serve()
+		if len(lift) > 0 {
+			d.command("doveadm", "-c", filepath.Join(d.home, "dovecot.conf"), "mailbox", "update", "-u", address, "--min-highest-modseq", lift[1], "INBOX")
+		}
 		f := d.client(address, password)
 		inMemory(at("with Dovecot again"), f, 0)
+		if data, err := f.c.Select("INBOX", &imap.SelectOptions{CondStore: true}).Wait(); err != nil {
+			t.Errorf("%s: %v", at("with Dovecot again"), err)
+		} else if len(lift) > 0 {
+			if want, err := strconv.ParseUint(lift[1], 10, 64); err != nil || data.HighestModSeq < want {
+				t.Errorf("%s: MODSEQ %d, not at least %d (%v)", at("with Dovecot again"), data.HighestModSeq, want, err)
+			}
+		} else if round == 0 {
+			t.Error("the export names no MODSEQ")
+		}
 		same(t, at("with Dovecot again"), here.messages(), before)
 		f.append("INBOX", nil, letters(fmt.Sprintf("there-%d", round), 5)...)
 		f.append("Archive", nil, letters(fmt.Sprintf("archived-there-%d", round), 2)...)
