@@ -90,7 +90,7 @@ func queueListCommand() *cobra.Command {
 
 func printQueue(w io.Writer, list app.QueueList, now time.Time) error {
 	s := list.Summary
-	fmt.Fprintf(w, "%d of %d entries, %d octets, %d being sent, %d held, %d destinations left alone\n", s.Entries, s.Most, s.Octets, s.InFlight, s.Held, s.Broken)
+	fmt.Fprintf(w, "%d of %d entries, %d octets, %d being sent, %d held, destinations out of reach: %d\n", s.Entries, s.Most, s.Octets, s.InFlight, s.Held, s.Broken)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if len(list.Rows) > 0 {
 		fmt.Fprintln(t, "id\tdestination\toctets\tage\ttries\tstate\tnext in\twhy")
@@ -208,7 +208,7 @@ func printPeers(w io.Writer, peers []queue.Peer, now time.Time) error {
 			since = now.Sub(p.Since).Round(time.Second).String()
 		}
 		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n",
-			p.Name, p.Waiting, p.InFlight, p.Window, p.Breaker, p.Channel, p.Took.Round(time.Millisecond), p.Sent, p.Refused, since, p.LastError)
+			p.Name, p.Waiting, p.InFlight, p.Window, p.Breaker, p.Channel, p.Took.Duration().Round(time.Millisecond), p.Sent, p.Refused, since, p.LastError)
 	}
 	return t.Flush()
 }

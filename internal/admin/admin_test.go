@@ -31,7 +31,7 @@ func someStatus() Status {
 		Expiry: &Expiry{
 			Last: started.Add(-10 * time.Hour), Next: started.Add(14 * time.Hour), Says: "Removed 1 out of 20 mailboxes and 300 out of 4000 files in existing mailboxes in 2.5 seconds",
 		},
-		Queue: &Queue{Entries: 1203, Most: 250000, Octets: 7 << 20, InFlight: 12, Held: 1, Broken: 2, Oldest: 26*time.Hour + 3*time.Minute},
+		Queue: &Queue{Entries: 1203, Most: 250000, Octets: 7 << 20, InFlight: 12, Held: 1, Broken: 2, Oldest: (26*time.Hour + 3*time.Minute).Seconds()},
 		Listeners: []Listener{
 			{Name: "imaps", Addr: "127.0.0.1:10027"},
 			{Name: "submissions", Addr: "127.0.0.1:10025"},

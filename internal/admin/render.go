@@ -70,7 +70,7 @@ func (q *Queue) line() string {
 	case q.Entries == 0:
 		return "; nothing waits for other servers"
 	}
-	line := fmt.Sprintf("; for other servers %d messages, the oldest %s, %d being sent", q.Entries, duration(q.Oldest), q.InFlight)
+	line := fmt.Sprintf("; for other servers %d messages, the oldest %s, %d being sent", q.Entries, duration(time.Duration(q.Oldest*float64(time.Second))), q.InFlight)
 	if q.Held > 0 {
 		line += fmt.Sprintf(", %d held", q.Held)
 	}

@@ -52,13 +52,13 @@ type Expiry struct {
 // Queue is mail on its way to other servers, one entry for each message and
 // destination.
 type Queue struct {
-	Entries  int           `json:"entries"`
-	Most     int           `json:"most"` // that there may be
-	Octets   int64         `json:"octets"`
-	InFlight int           `json:"in_flight"`
-	Held     int           `json:"held"`          // by the operator
-	Broken   int           `json:"breakers_open"` // destinations that are left alone for a while
-	Oldest   time.Duration `json:"oldest"`        // its age
+	Entries  int     `json:"entries"`
+	Most     int     `json:"most"` // that there may be
+	Octets   int64   `json:"octets"`
+	InFlight int     `json:"in_flight"`
+	Held     int     `json:"held"`           // by the operator
+	Broken   int     `json:"breakers_open"`  // destinations that are left alone for a while
+	Oldest   float64 `json:"oldest_seconds"` // age of the oldest
 }
 
 // Reading is what the machine has of something, beside the limit past which no

@@ -82,7 +82,7 @@ func (a *App) queueState() *admin.Queue {
 		return nil
 	}
 	s := a.queue.Summary()
-	return &admin.Queue{Entries: s.Entries, Most: s.Most, Octets: s.Octets, InFlight: s.InFlight, Held: s.Held, Broken: s.Broken, Oldest: s.Oldest}
+	return &admin.Queue{Entries: s.Entries, Most: s.Most, Octets: s.Octets, InFlight: s.InFlight, Held: s.Held, Broken: s.Broken, Oldest: float64(s.Oldest)}
 }
 
 // comesBack tells whether a connection to an address would end at a listener

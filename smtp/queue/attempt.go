@@ -319,15 +319,21 @@ func (q *Queue) warn(id storage.QueueID) {
 	}
 }
 
+// Seconds is a duration, in seconds as JSON and metrics have it.
+type Seconds float64
+
+// Duration gives it.
+func (s Seconds) Duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }
+
 // Summary is the state of a queue in a few figures.
 type Summary struct {
-	Entries  int           `json:"entries"`
-	Most     int           `json:"most"`
-	Octets   int64         `json:"octets"`
-	InFlight int           `json:"in_flight"`
-	Held     int           `json:"held"`
-	Broken   int           `json:"breakers_open"`
-	Oldest   time.Duration `json:"oldest"` // of those that nobody holds
+	Entries  int     `json:"entries"`
+	Most     int     `json:"most"`
+	Octets   int64   `json:"octets"`
+	InFlight int     `json:"in_flight"`
+	Held     int     `json:"held"`
+	Broken   int     `json:"breakers_open"`
+	Oldest   Seconds `json:"oldest_seconds"` // of those that nobody holds
 	// Destinations that have mail, or that are left alone.
 	Destinations int `json:"destinations"`
 }
@@ -341,7 +347,7 @@ func (q *Queue) Summary() Summary {
 	now := q.cfg.Now()
 	for _, x := range q.entries {
 		if x.state != held {
-			s.Oldest = max(s.Oldest, now.Sub(x.queued.Time()))
+			s.Oldest = max(s.Oldest, Seconds(now.Sub(x.queued.Time()).Seconds()))
 		}
 	}
 	for _, d := range q.dests {

@@ -32,10 +32,10 @@ func (q *Queue) Findings() (all []finding.Finding) {
 			Remedy: "So many at once are hardly their fault: look at this machine's network and DNS, and at the last errors in \"barid peers\".",
 		})
 	}
-	if s.Oldest >= old {
+	if s.Oldest.Duration() >= old {
 		all = append(all, finding.Finding{
 			ID: "queue.old", Severity: finding.Info,
-			Text:   fmt.Sprintf("The oldest message for another server waits for %v.", s.Oldest.Round(time.Minute)),
+			Text:   fmt.Sprintf("The oldest message for another server waits for %v.", s.Oldest.Duration().Round(time.Minute)),
 			Remedy: "\"barid queue list\" and \"barid queue why\" tell what it waits for.",
 		})
 	}

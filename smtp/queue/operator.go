@@ -123,8 +123,8 @@ func (q *Queue) Why(id storage.QueueID) (string, error) {
 	case x.state == waiting:
 		return fmt.Sprintf("%s asked to try again later; the next try, after %d, is in %v.%s", d.name, x.tries, in(x.timer.at), said), nil
 	case d.breaker != nil:
-		return fmt.Sprintf("%s could not be reached %d times in a row, since %s; it is tried again in %v. The cause was: %s.",
-			d.name, d.failures, d.badSince.UTC().Format(time.DateTime)+" UTC", in(d.breaker.at), d.lastError), nil
+		return fmt.Sprintf("%s could not be reached %s, since %s; it is tried again in %v. The cause was: %s.",
+			d.name, inARow(d.failures), d.badSince.UTC().Format(time.DateTime)+" UTC", in(d.breaker.at), d.lastError), nil
 	case d.probing:
 		return fmt.Sprintf("%s was out of reach; one message is sent to see whether it is back, the others wait for that.", d.name), nil
 	case d.inFlight >= int(d.window):
@@ -133,6 +133,13 @@ func (q *Queue) Why(id storage.QueueID) (string, error) {
 		return fmt.Sprintf("All %d slots are in use; it is its destination's turn soon.", q.cfg.Slots), nil
 	}
 	return "It is about to be sent." + said, nil
+}
+
+func inARow(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times in a row", n)
 }
 
 // Hold keeps entries from being sent, over restarts too, and tells how many.
@@ -257,19 +264,19 @@ func (q *Queue) Discard(ctx context.Context, w Which, tell bool) (int, error) {
 
 // Peer is a destination as an operator sees it.
 type Peer struct {
-	Name      string        `json:"destination"`
-	Waiting   int           `json:"waiting"`
-	InFlight  int           `json:"in_flight"`
-	Window    float64       `json:"window"`
-	Breaker   string        `json:"breaker"` // "closed", "open", "half-open"
-	Next      time.Time     `json:"next,omitzero"`
-	Channel   string        `json:"channel,omitempty"`
-	Host      string        `json:"host,omitempty"`
-	Took      time.Duration `json:"took,omitempty"`
-	Sent      int64         `json:"sent"`    // recipients, since the start
-	Refused   int64         `json:"refused"` // likewise, each try
-	LastError string        `json:"last_error,omitempty"`
-	Since     time.Time     `json:"since,omitzero"` // it has been as it is
+	Name      string    `json:"destination"`
+	Waiting   int       `json:"waiting"`
+	InFlight  int       `json:"in_flight"`
+	Window    float64   `json:"window"`
+	Breaker   string    `json:"breaker"` // "closed", "open", "half-open"
+	Next      time.Time `json:"next,omitzero"`
+	Channel   string    `json:"channel,omitempty"`
+	Host      string    `json:"host,omitempty"`
+	Took      Seconds   `json:"took_seconds,omitempty"` // a delivery, of late
+	Sent      int64     `json:"sent"`                   // recipients, since the start
+	Refused   int64     `json:"refused"`                // likewise, each try
+	LastError string    `json:"last_error,omitempty"`
+	Since     time.Time `json:"since,omitzero"` // it has been as it is
 }
 
 // Peers gives the destinations that are remembered, by name.
@@ -279,7 +286,7 @@ func (q *Queue) Peers() []Peer {
 	peers := make([]Peer, 0, len(q.dests))
 	for _, d := range q.dests {
 		p := Peer{Name: d.name, InFlight: d.inFlight, Window: d.window, Breaker: "closed", Waiting: d.waiting + d.held + d.queued,
-			Channel: d.channel, Host: d.lastHost, Took: d.took, Sent: d.sent, Refused: d.refused, LastError: d.lastError, Since: d.okSince}
+			Channel: d.channel, Host: d.lastHost, Took: Seconds(d.took.Seconds()), Sent: d.sent, Refused: d.refused, LastError: d.lastError, Since: d.okSince}
 		if !d.badSince.IsZero() {
 			p.Since = d.badSince
 		}

@@ -140,7 +140,7 @@ func (q *Queue) measure(m *metrics.Registry) {
 	q.failed = m.Counters("queue_failed_recipients", "Recipients whose destination refused the mail for good.")
 	q.expired = m.Counters("queue_expired_recipients", "Recipients given up because the mail got too old.")
 	q.warned = m.Counters("queue_delay_notices", "Messages whose sender was told of a delay.")
-	m.Gauge("queue_oldest_seconds", "Age of the oldest message in the queue.", func() float64 { return q.Summary().Oldest.Seconds() })
+	m.Gauge("queue_oldest_seconds", "Age of the oldest message in the queue.", func() float64 { return float64(q.Summary().Oldest) })
 	m.Gauge("queue_in_flight", "Attempts under way.", func() float64 { return float64(q.Summary().InFlight) })
 	m.Gauge("queue_breakers_open", "Destinations that are left alone for a while.", func() float64 { return float64(q.Summary().Broken) })
 	m.Limit(metrics.Limit{Name: "queue_entries", Help: "messages on their way to other servers, one for each destination",

@@ -3,7 +3,6 @@ package transmit
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"barid/smtp"
@@ -44,7 +43,7 @@ func (a *attempt) eitherWay(ctx context.Context) (Outcome, error) {
 		if err == nil {
 			return out, nil
 		}
-		errs = append(errs, err)
+		errs = append(errs, &byChannel{channel, err})
 		if ctx.Err() != nil {
 			break
 		}
@@ -103,7 +102,7 @@ func (a *attempt) race(ctx context.Context) (Outcome, error) {
 	for n := range 2 {
 		r := <-finish
 		if r.err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", r.channel, r.err))
+			errs = append(errs, &byChannel{r.channel, r.err})
 			if ctx.Err() == nil {
 				a.t.known.note(a.key, r.channel, false, 0)
 			}
@@ -126,7 +125,7 @@ func (a *attempt) race(ctx context.Context) (Outcome, error) {
 		}
 		out, bySMTP := a.by(ctx, SMTP)
 		if bySMTP != nil {
-			return out, errors.Join(err, bySMTP)
+			return out, errors.Join(&byChannel{HTTPS, err}, &byChannel{SMTP, bySMTP})
 		}
 		return out, nil
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -205,12 +204,4 @@ func all(m Message, reply *smtp.Reply) Outcome {
 		out.Per[i] = reply
 	}
 	return out
-}
-
-// hide takes addresses out of an error of package net.
-func hide(err error) error {
-	if op, ok := asOp(err); ok {
-		return &net.OpError{Op: op.Op, Net: op.Net, Err: op.Err}
-	}
-	return err
 }

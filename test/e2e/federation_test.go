@@ -7,7 +7,11 @@ import (
 
 	"github.com/emersion/go-imap/v2/imapclient"
 
+	"barid/internal/admin"
+	"barid/internal/app"
 	"barid/internal/config"
+	"barid/smtp/queue"
+	"barid/storage"
 	"barid/test/harness"
 )
 
@@ -164,5 +168,81 @@ func TestMailDoesNotGoInCircles(t *testing.T) {
 		if !strings.Contains(got[i], "Status: 5.4.6") || !strings.Contains(got[i], "would come back to this relay") {
 			t.Errorf("%s: %s", domain, got[i])
 		}
+	}
+}
+
+// An operator sees what waits and why, holds it, lets it go, and ends it; what
+// he holds stays so over a restart.
+func TestAnOperatorLooksAfterTheQueue(t *testing.T) {
+	f := harness.NewFederation(t)
+	var data string
+	a := f.Relay("a.test", func(c *config.Config) {
+		data = c.DataDir
+		c.Federation.FirstRetry = config.Duration(time.Hour) // only he makes things happen
+	})
+	later := f.Relay("later.test", nil)
+	imapLogin(t, later, "bob000001")
+	if err := later.App().Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	alice, atAlice := imapLogin(t, a, "alice0001")
+	sender := smtpLogin(t, a, "alice0001")
+	for range 3 {
+		content, _ := message(a.Address("alice0001"), "one")
+		if err := send(sender, a.Address("alice0001"), []string{"bob000001@later.test"}, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask := func(verb string, question, answer any) {
+		t.Helper()
+		if err := admin.Dial(data).Ask(t.Context(), verb, question, answer); err != nil {
+			t.Fatalf("%s: %v", verb, err)
+		}
+	}
+	ids := func(id ...storage.QueueID) app.QueueWhich { return app.QueueWhich{Which: queue.Which{IDs: id}} }
+	all := app.QueueWhich{Which: queue.Which{All: true}}
+	var list app.QueueList
+	rows := func() []queue.Row { ask("/queue/list", all, &list); return list.Rows }
+	for end := time.Now().Add(20 * time.Second); len(rows()) != 3 || list.Summary.Broken != 1; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%+v", list)
+		}
+	}
+	first, second, third := list.Rows[0].ID, list.Rows[1].ID, list.Rows[2].ID
+	var about app.QueueAbout
+	ask("/queue/show", ids(second), &about)
+	if about.From != "<alice0001@a.test>" || len(about.To) != 1 || about.To[0] != "bob000001@later.test" || !strings.Contains(about.Text, "later.test could not be reached") {
+		t.Errorf("show: %+v", about)
+	}
+	var n app.QueueCount
+	ask("/queue/hold", ids(first), &n)
+	discard := ids(second)
+	discard.Tell = true
+	ask("/queue/discard", discard, &n)
+	if got := arrival(t, alice, atAlice, 1); !strings.Contains(got[0], "Discarded by the operator") {
+		t.Errorf("alice reads %s", got[0])
+	}
+	var peers []queue.Peer
+	ask("/peers", nil, &peers)
+	if len(peers) != 1 || peers[0].Name != "later.test" || peers[0].Breaker != "open" || peers[0].Waiting != 2 || peers[0].LastError == "" {
+		t.Errorf("peers: %+v", peers)
+	}
+	a.Restart(t)
+	later.Restart(t)
+	bob, atBob := imapLogin(t, later, "bob000001")
+	ask("/queue/retry", ids(third), &n)
+	arrival(t, bob, atBob, 1)
+	for end := time.Now().Add(20 * time.Second); len(rows()) != 1; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%+v", list)
+		}
+	}
+	if r := list.Rows[0]; r.ID != first || r.State != "held" {
+		t.Errorf("after the restart: %+v", r)
+	}
+	ask("/queue/release", all, &n)
+	arrival(t, bob, atBob, 2)
+	if s := a.App().Status(); s.Queue == nil || s.Queue.Most != 250000 {
+		t.Errorf("status: %+v", s.Queue)
 	}
 }

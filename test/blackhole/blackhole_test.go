@@ -1,0 +1,34 @@
+package blackhole
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+)
+
+// Nobody gets in, and nobody is told so.
+func TestNothingComesOut(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.MustParseAddrPort(l.Addr().String())
+	l.Close()
+	h, err := Open(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	for range 3 {
+		conn, err := net.DialTimeout("tcp4", at.String(), 100*time.Millisecond)
+		if err == nil {
+			conn.Close()
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+	}
+}
