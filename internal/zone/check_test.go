@@ -253,6 +253,32 @@ func TestNameServersThatDisagree(t *testing.T) {
 	}
 }
 
+// Who is asked is who the zone above names: the world asks there, whatever the
+// zone says of itself.
+func TestTheDelegationSaysWhoIsAsked(t *testing.T) {
+	w := newWorld(t)
+	w.publish(complete(named())...)
+	w.mu.Lock()
+	for _, ip := range []string{ns1IP, ns2IP} {
+		records := w.hosts[ip].zones["relay.test."]
+		records["relay.test."] = slices.DeleteFunc(records["relay.test."], func(rr dns.RR) bool {
+			ns, ok := rr.(*dns.NS)
+			return ok && ns.Ns == "ns2.relay.test."
+		})
+	}
+	w.mu.Unlock()
+	if r := w.check(named()); !slices.Equal(r.Servers, []string{"ns1.relay.test", "ns2.relay.test"}) || !r.Complete {
+		t.Error(describe(r))
+	}
+	// Where the zone above cannot be reached, the resolvers know.
+	w.mu.Lock()
+	w.hosts[parentIP].silent = true
+	w.mu.Unlock()
+	if r := w.check(named()); !slices.Equal(r.Servers, []string{"ns1.relay.test"}) || !r.Complete {
+		t.Error(describe(r))
+	}
+}
+
 // A resolver that remembers what was before is told and harms nothing.
 func TestAResolverThatRemembers(t *testing.T) {
 	w := newWorld(t)
