@@ -125,7 +125,8 @@ func TestMailWaitsForARelayThatIsAway(t *testing.T) {
 	f := harness.NewFederation(t)
 	a := f.Relay("a.test", nil)
 	later := f.Relay("later.test", nil)
-	imapLogin(t, later, "bob000001")
+	early, _ := imapLogin(t, later, "bob000001")
+	early.Close() // or the relay waits for it
 	if err := later.App().Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +182,8 @@ func TestAnOperatorLooksAfterTheQueue(t *testing.T) {
 		c.Federation.FirstRetry = config.Duration(time.Hour) // only he makes things happen
 	})
 	later := f.Relay("later.test", nil)
-	imapLogin(t, later, "bob000001")
+	early, _ := imapLogin(t, later, "bob000001")
+	early.Close() // or the relay waits for it
 	if err := later.App().Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
