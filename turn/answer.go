@@ -18,8 +18,14 @@ func (d *door) refuse(reason string, code stun.ErrorCode) bool {
 
 // answer gives what is sent instead of what the library would.
 func (d *door) answer(p []byte) []byte {
-	// Only the goroutine that works on requests sends errors.
-	if len(p) < headerSize || isChannel(p) || p[0]&1 == 0 || p[1]&0x10 == 0 || d.refusal == 0 {
+	if len(p) < headerSize || isChannel(p) || p[0]&1 == 0 {
+		return p // no answer, but data for a client
+	}
+	// Only the goroutine that works on requests sends answers.
+	if p[1]&0x10 == 0 || d.refusal == 0 {
+		if !d.msg.integrity {
+			p = shorter(p, d.msg.fingerprint)
+		}
 		return p
 	}
 	asked := &stun.Message{Raw: append([]byte{}, d.raw...)}
@@ -42,6 +48,31 @@ func (d *door) answer(p []byte) []byte {
 		}
 	}
 	return m.Raw
+}
+
+// shorter takes out of an answer to somebody unknown what nobody needs: the
+// phrase behind the code of an error, and a fingerprint that was not asked for.
+// Whose name the sender bears gets less in his stead.
+func shorter(p []byte, fingerprint bool) []byte {
+	m := &stun.Message{Raw: append([]byte{}, p...)}
+	if m.Decode() != nil {
+		return p
+	}
+	less := &stun.Message{TransactionID: m.TransactionID, Type: m.Type}
+	less.WriteHeader()
+	for _, a := range m.Attributes {
+		switch {
+		case a.Type == stun.AttrFingerprint:
+		case a.Type == stun.AttrErrorCode && len(a.Value) > 4:
+			less.Add(a.Type, a.Value[:4])
+		default:
+			less.Add(a.Type, a.Value)
+		}
+	}
+	if fingerprint && stun.Fingerprint.AddTo(less) != nil {
+		return p
+	}
+	return less.Raw
 }
 
 // errorAnswer refuses a request. The phrase that may stand behind the code is

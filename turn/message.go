@@ -29,6 +29,7 @@ const (
 	attrFamily        = 0x0017
 	attrEvenPort      = 0x0018
 	attrTransport     = 0x0019
+	attrFingerprint   = 0x8028
 
 	familyIPv6  = 0x02
 	protocolUDP = 17
@@ -39,10 +40,12 @@ type message struct {
 	method    uint16
 	request   bool // else an indication; answers are nobody's to send us
 	integrity bool
-	ipv6      bool   // REQUESTED-ADDRESS-FAMILY asks for it
-	evenPort  bool   // EVEN-PORT
-	channel   uint16 // CHANNEL-NUMBER
-	tcp       bool   // REQUESTED-TRANSPORT is not UDP
+	// fingerprint tells of a FINGERPRINT.
+	fingerprint bool
+	ipv6        bool   // REQUESTED-ADDRESS-FAMILY asks for it
+	evenPort    bool   // EVEN-PORT
+	channel     uint16 // CHANNEL-NUMBER
+	tcp         bool   // REQUESTED-TRANSPORT is not UDP
 	// endsAllocation tells of a LIFETIME of zero.
 	endsAllocation bool
 }
@@ -95,6 +98,8 @@ func (m *message) note(attr uint16, value []byte) {
 		m.endsAllocation = endsAllocation(value)
 	case attrTransport:
 		m.tcp = len(value) == 4 && value[0] != protocolUDP
+	case attrFingerprint:
+		m.fingerprint = true
 	case attrChannelNumber:
 		if len(value) == 4 {
 			m.channel = binary.BigEndian.Uint16(value)

@@ -463,11 +463,23 @@ func TestStrangersGetSmallAnswersOrNone(t *testing.T) {
 	r := l.raw(t)
 	binding := stun.MustBuild(stun.TransactionID, stun.BindingRequest)
 	allocate := stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest))
-	for name, p := range map[string][]byte{"binding": binding.Raw, "allocate": allocate.Raw} {
-		m := r.ask(p)
-		if m == nil || len(m.Raw) > 110 {
-			t.Errorf("%s: %v", name, m)
+	// What browsers ask first has no fingerprint; coturn's client's has one.
+	printed := stun.MustBuild(stun.TransactionID, allocateRequest, overUDP, stun.Fingerprint)
+	for _, c := range []struct {
+		name        string
+		p           []byte
+		most        int
+		fingerprint bool
+	}{
+		{"binding", binding.Raw, 32, false}, {"allocate", allocate.Raw, 76, false}, {"allocate with a fingerprint", printed.Raw, 84, true},
+	} {
+		m := r.ask(c.p)
+		if m == nil || len(m.Raw) > c.most || m.Contains(stun.AttrFingerprint) != c.fingerprint {
+			t.Errorf("%s: %v", c.name, m)
+		} else if c.fingerprint && stun.Fingerprint.Check(m) != nil {
+			t.Errorf("%s: a wrong fingerprint", c.name)
 		}
+		t.Logf("%s: %d octets to %d", c.name, len(m.Raw), len(c.p))
 	}
 	long := append([]byte{}, binding.Raw...)
 	long[3] = 4
