@@ -23,7 +23,7 @@ func calls(ctx context.Context, o options) ([]Row, error) {
 	if _, err := exec.LookPath("turnutils_uclient"); err != nil {
 		return nil, errors.New("turnutils_uclient is missing: it is in the Debian package coturn")
 	}
-	ours, err := turnOfBarid(ctx, o)
+	ours, err := turnOfBarid(ctx, o, loopback)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func calls(ctx context.Context, o options) ([]Row, error) {
 	if err != nil {
 		return nil, fmt.Errorf("barid: %w", err)
 	}
-	theirs, err := turnOfCoturn(ctx, o)
+	theirs, err := turnOfCoturn(ctx, o, loopback)
 	if errors.Is(err, exec.ErrNotFound) {
 		fmt.Fprintln(os.Stderr, "  turnserver is missing (Debian: coturn): nothing to compare with")
 		return rows, nil
@@ -48,17 +48,24 @@ func calls(ctx context.Context, o options) ([]Row, error) {
 			rows[i].Target = more[i].Value
 		}
 	}
+	rows = append(rows, more...)
+	if more, err = foreign(ctx, o); err != nil {
+		return nil, fmt.Errorf("peers elsewhere: %w", err)
+	}
 	return append(rows, more...), nil
 }
+
+const loopback = "127.0.0.1"
 
 // turnServer is one under measurement.
 type turnServer struct {
 	*server
-	name, port     string
+	name           string
+	host, port     string // where it listens
 	user, password string
 }
 
-func turnOfBarid(ctx context.Context, o options) (*turnServer, error) {
+func turnOfBarid(ctx context.Context, o options, host string) (*turnServer, error) {
 	site, err := newSite(o.dir)
 	if err != nil {
 		return nil, err
@@ -67,12 +74,13 @@ func turnOfBarid(ctx context.Context, o options) (*turnServer, error) {
 	if err != nil {
 		return nil, err
 	}
+	_, port, _ := net.SplitHostPort(addr)
 	text, err := os.ReadFile(site.config)
 	if err != nil {
 		return nil, err
 	}
-	changed := strings.Replace(string(text), "\nturn = []\n", fmt.Sprintf("\nturn = [%q]\n", addr), 1) +
-		"\n[turn]\nper_account = 10000\nmax_allocations = 10000\nbytes_per_second = \"1G\"\nbytes_per_day = \"100T\"\n"
+	changed := strings.Replace(string(text), "\nturn = []\n", fmt.Sprintf("\nturn = [%q]\n", net.JoinHostPort(host, port)), 1) +
+		"\n[turn]\nallow_peers = [\"" + farPeer + "\"]\nper_account = 10000\nmax_allocations = 10000\nbytes_per_second = \"1G\"\nbytes_per_day = \"100T\"\n"
 	if err := os.WriteFile(site.config, []byte(changed), 0o600); err != nil {
 		return nil, err
 	}
@@ -80,8 +88,7 @@ func turnOfBarid(ctx context.Context, o options) (*turnServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &turnServer{server: s, name: "barid"}
-	_, t.port, _ = net.SplitHostPort(addr)
+	t := &turnServer{server: s, name: "barid", host: host, port: port}
 	c, err := dialIMAP(ctx, s.imap, person('r', 0), coreHello())
 	if err != nil {
 		s.kill()
@@ -98,7 +105,7 @@ func turnOfBarid(ctx context.Context, o options) (*turnServer, error) {
 	return t, nil
 }
 
-func turnOfCoturn(ctx context.Context, o options) (*turnServer, error) {
+func turnOfCoturn(ctx context.Context, o options, host string) (*turnServer, error) {
 	program, err := exec.LookPath("turnserver")
 	if err != nil {
 		return nil, err
@@ -111,13 +118,13 @@ func turnOfCoturn(ctx context.Context, o options) (*turnServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &turnServer{name: "coturn", user: "user", password: "secret"}
+	t := &turnServer{name: "coturn", host: host, user: "user", password: "secret"}
 	_, t.port, _ = net.SplitHostPort(addr)
 	t.server, err = startProcess(ctx, []string{
-		program, "-n", "--no-cli", "--no-tls", "--no-dtls", "-L", "127.0.0.1", "-p", t.port, "--lt-cred-mech", "-u", t.user + ":" + t.password,
+		program, "-n", "--no-cli", "--no-tls", "--no-dtls", "-L", host, "-p", t.port, "--lt-cred-mech", "-u", t.user + ":" + t.password,
 		"-r", domain, "--allow-loopback-peers", "--no-stdout-log", "-l", filepath.Join(dir, "log"), "--pidfile", filepath.Join(dir, "pid"),
 		"-b", filepath.Join(dir, "db"),
-	}, o.serverCPU, addr)
+	}, o.serverCPU, net.JoinHostPort(host, t.port))
 	return t, err
 }
 
@@ -165,7 +172,7 @@ func (t *turnServer) load(ctx context.Context, o options, clients int) (perMessa
 	}
 	each := int(o.duration.Seconds() * 1000 / 2)
 	cmd := exec.CommandContext(ctx, "turnutils_uclient", "-y", "-c", "-m", strconv.Itoa(clients), "-n", strconv.Itoa(each), "-z", "1", "-l", "200",
-		"-u", t.user, "-w", t.password, "-p", t.port, "127.0.0.1")
+		"-u", t.user, "-w", t.password, "-p", t.port, t.host)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return 0, 0, fmt.Errorf("turnutils_uclient: %w\n%s", err, out)
@@ -205,12 +212,12 @@ func (t *turnServer) call() (c *caller, err error) {
 }
 
 func (t *turnServer) tryCall() (*caller, error) {
-	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	conn, err := net.ListenPacket("udp4", t.host+":0")
 	if err != nil {
 		return nil, err
 	}
 	c := &caller{conn: conn}
-	c.client, err = pion.NewClient(&pion.ClientConfig{TURNServerAddr: "127.0.0.1:" + t.port, Username: t.user, Password: t.password, Conn: conn})
+	c.client, err = pion.NewClient(&pion.ClientConfig{TURNServerAddr: net.JoinHostPort(t.host, t.port), Username: t.user, Password: t.password, Conn: conn})
 	if err == nil {
 		err = c.client.Listen()
 	}
