@@ -32,13 +32,19 @@ func TestAQueuedMessageThatIsSentAtOnceNeverBecomesAFile(t *testing.T) {
 	if n := s.journal.Last() - records; n != 1 {
 		t.Errorf("%d records for local and remote recipients", n)
 	}
-	if n := disk.Ops() - before; n != 2 {
-		t.Errorf("%d operations of the disk for one record", n)
+	flushes := 0
+	for _, op := range disk.Log()[before:] {
+		if flushesRecords(op) {
+			flushes++
+		}
+	}
+	if flushes != 1 {
+		t.Errorf("%d flushes for one record", flushes)
 	}
 	must(t, s, done(1, "bob"), done(2, "carol"),
 		ops("expunge", storage.Expunge{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{1}}), settleNow)
 	for _, op := range disk.Log()[before:] {
-		if !strings.HasPrefix(op.Name, journalDir+"/") {
+		if !strings.HasPrefix(op.Name, journalDir) {
 			t.Errorf("%v", op)
 		}
 	}
@@ -48,6 +54,12 @@ func TestAQueuedMessageThatIsSentAtOnceNeverBecomesAFile(t *testing.T) {
 	if len(s.held) != 0 || len(s.queue.senders) != 0 || len(s.queue.dests) != 0 {
 		t.Errorf("held: %d contents, %d senders, %d destinations", len(s.held), len(s.queue.senders), len(s.queue.dests))
 	}
+}
+
+// flushesRecords tells a flush of the first segment from those of the next one,
+// which is made in the background.
+func flushesRecords(op faultfs.Op) bool {
+	return op.Kind == faultfs.Datasync && op.Name == journalDir+"/seg-00000000"
 }
 
 // The file of a queued message is one with that in a mailbox, and those of all
@@ -145,7 +157,10 @@ func TestNobodyIsToldOfWhatIsNotFlushed(t *testing.T) {
 		told = append(told, e.ID)
 	})()
 	looked := false
-	disk.OnFlush(func(faultfs.Op) {
+	disk.OnFlush(func(op faultfs.Op) {
+		if !flushesRecords(op) {
+			return
+		}
 		s.queue.publish() // as others do when they are done
 		mu.Lock()
 		defer mu.Unlock()
@@ -312,7 +327,7 @@ func TestAReadOnlyStoreKeepsItsQueue(t *testing.T) {
 	s := still(t, disk)
 	must(t, s, login("alice"), ops("queue", leave(mail("x", 100), "bob"), leave(mail("y", 100), "bob")), settleNow)
 	disk.Break(func(op faultfs.Op) error {
-		if op.Kind == faultfs.Datasync {
+		if flushesRecords(op) {
 			return syscall.EIO
 		}
 		return nil
