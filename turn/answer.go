@@ -23,10 +23,7 @@ func (d *door) answer(p []byte) []byte {
 	}
 	// Only the goroutine that works on requests sends answers.
 	if p[1]&0x10 == 0 || d.refusal == 0 {
-		if !d.msg.integrity {
-			p = shorter(p, d.msg.fingerprint)
-		}
-		return p
+		return shorter(p, d.msg.fingerprint)
 	}
 	asked := &stun.Message{Raw: append([]byte{}, d.raw...)}
 	if asked.Decode() != nil {
@@ -55,8 +52,8 @@ func (d *door) answer(p []byte) []byte {
 // Whose name the sender bears gets less in his stead.
 func shorter(p []byte, fingerprint bool) []byte {
 	m := &stun.Message{Raw: append([]byte{}, p...)}
-	if m.Decode() != nil {
-		return p
+	if m.Decode() != nil || m.Contains(stun.AttrMessageIntegrity) {
+		return p // it is for somebody known
 	}
 	less := &stun.Message{TransactionID: m.TransactionID, Type: m.Type}
 	less.WriteHeader()

@@ -465,13 +465,14 @@ func TestStrangersGetSmallAnswersOrNone(t *testing.T) {
 	allocate := stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest))
 	// What browsers ask first has no fingerprint; coturn's client's has one.
 	printed := stun.MustBuild(stun.TransactionID, allocateRequest, overUDP, stun.Fingerprint)
+	sealed := stun.MustBuild(stun.TransactionID, allocateRequest, stun.NewNonce(""), stun.NewShortTermIntegrity(""))
 	for _, c := range []struct {
 		name        string
 		p           []byte
 		most        int
 		fingerprint bool
 	}{
-		{"binding", binding.Raw, 32, false}, {"allocate", allocate.Raw, 76, false}, {"allocate with a fingerprint", printed.Raw, 84, true},
+		{"binding", binding.Raw, 32, false}, {"allocate", allocate.Raw, 76, false}, {"a nonce of nobody", sealed.Raw, 76, false}, {"allocate with a fingerprint", printed.Raw, 84, true},
 	} {
 		m := r.ask(c.p)
 		if m == nil || len(m.Raw) > c.most || m.Contains(stun.AttrFingerprint) != c.fingerprint {
