@@ -43,7 +43,9 @@ func iceServer(t *testing.T, r *harness.Relay, name string, overTLS bool) webrtc
 type tlsDialer struct{ config *tls.Config }
 
 // Dial implements proxy.Dialer.
-func (d tlsDialer) Dial(network, addr string) (net.Conn, error) { return tls.Dial(network, addr, d.config) }
+func (d tlsDialer) Dial(network, addr string) (net.Conn, error) {
+	return tls.Dial(network, addr, d.config)
+}
 
 // newPeer makes one end of a call, which may use the relay and nothing else.
 func newPeer(t *testing.T, r *harness.Relay, name string, overTLS bool) *webrtc.PeerConnection {
