@@ -36,6 +36,13 @@
 //	           and what each of 100 clients of one account adds
 //	receive    signed messages of 16 other servers over port 25, with RSA and
 //	           Ed25519, one key for all and another one for each
+//	federation from one relay to another, each a process of its own, by SMTP and
+//	           by HTTPS: MAIL at the first to EXISTS at an idle client of the
+//	           second, and messages of 16 senders
+//	isolation  the same delay while 10,000 messages wait for a relay of which
+//	           nothing is heard, beside the delay without them
+//	queue      a relay with 100,000 messages for another one: memory, start, and
+//	           how fast they leave when it is back
 //	push       delivery while the push gateway is down and with push off; memory
 //	           for 100,000 wake-ups that wait, and how fast they leave over one
 //	           connection
@@ -176,6 +183,9 @@ var scenarios = []scenario{
 	{"turn", calls},
 	{"push", pushing},
 	{"receive", received},
+	{"federation", federation},
+	{"isolation", isolation},
+	{"queue", fullQueue},
 	{"idle", idle},
 	{"relay", relayed},
 	{"web", pages},
