@@ -42,6 +42,7 @@ func newRelay(d *door, conn *net.UDPConn, local, public netip.AddrPort) *relay {
 	r := &relay{d: d, client: d.from, budget: d.granted, conn: conn, local: local, public: public}
 	r.ways.Store(&ways{})
 	r.used.Store(d.s.cfg.Now().Unix())
+	d.s.work.Add(1) // until it is closed, by whomever
 	d.mu.Lock()
 	d.relays[r.client] = r
 	d.mu.Unlock()
@@ -61,6 +62,7 @@ func (r *relay) Close() error {
 	}
 	r.closed = true
 	d := r.d
+	defer d.s.work.Done()
 	d.mu.Lock()
 	if d.relays[r.client] == r {
 		delete(d.relays, r.client)

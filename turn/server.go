@@ -39,7 +39,7 @@ type Server struct {
 
 	ctx  context.Context
 	stop context.CancelFunc
-	work sync.WaitGroup // goroutines
+	work sync.WaitGroup // goroutines, and allocations
 
 	opening sync.Mutex // held by who opens or closes doors; before mu
 	mu      sync.RWMutex
