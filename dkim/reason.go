@@ -16,6 +16,7 @@ const (
 	Future     Reason = "future"      // t= is still to come
 	EmptyLines Reason = "empty-lines" // over 8,192 of them in a row in the body
 	BodyHash   Reason = "body-hash"   // the body is another one
+	TooMany    Reason = "too-many"    // the body was read six times for other signatures and keys
 	NoKey      Reason = "no-key"      // the selector has no record that is a key
 	BadKey     Reason = "bad-key"     // it has one that does not parse, or is too short or too long
 	Revoked    Reason = "revoked"     // p= is empty

@@ -39,6 +39,9 @@ var (
 const (
 	maxTried   = 5 // signatures of the author's domain
 	maxRecords = 3 // TXT records at one name
+	// maxReadings of the body, whatever the signatures and their keys: all keys
+	// of one signature, remembered and looked up anew.
+	maxReadings = 2 * maxRecords
 	// tolerance is how far ahead of ours the clock of a signer may be. Behind
 	// x= there is none: the library has none.
 	tolerance = 5 * time.Minute
@@ -111,6 +114,7 @@ type Check struct {
 	bodies     [2]*body // by canon; nil where no signature asks for it
 	empty      emptyLines
 	size       int64 // of the body
+	readings   int   // of the body, by the library
 }
 
 // candidate is a signature field: read, or why not. One that could be read so
@@ -186,7 +190,7 @@ func (c *Check) body(p []byte) {
 // domain. Signatures of others are not looked at.
 //
 // The body is read again from where the content lies now, once for each
-// signature and key that the library is asked about. Its header may have been
+// signature and key that the library is asked about, six times at most. Its header may have been
 // edited there, the body must be what was written.
 func (c *Check) Verdict(ctx context.Context, domain string, content Content) error {
 	switch {
@@ -250,11 +254,13 @@ func (c *Check) try(ctx context.Context, s *signature, content Content) error {
 		return EmptyLines
 	case !bytes.Equal(c.bodies[s.body].end(), s.bodyHash):
 		return BodyHash
+	case c.readings == maxReadings:
+		return TooMany
 	}
 	name := s.selector + "._domainkey." + s.domain
 	answer, err := c.v.cfg.Keys.TXT(ctx, name)
 	failure := c.tryKeys(s, name, content, answer.Records, err)
-	if failure == nil || answer.Age <= freshEnough || errors.Is(failure, ErrContent) {
+	if failure == nil || answer.Age <= freshEnough || errors.Is(failure, ErrContent) || c.readings == maxReadings {
 		return failure
 	}
 	// It was remembered, and may have been changed since.
@@ -282,7 +288,11 @@ func (c *Check) tryKeys(s *signature, name string, content Content, texts []stri
 		if err == nil {
 			err = k.admits(s)
 		}
+		if err == nil && c.readings == maxReadings {
+			err = TooMany
+		}
 		if err == nil {
+			c.readings++
 			err = verify(s, name, k, header, io.NewSectionReader(content, content.Size()-c.size, c.size))
 		}
 		if err == nil || errors.Is(err, ErrContent) {
