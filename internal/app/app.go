@@ -82,7 +82,8 @@ type App struct {
 	drainTime time.Duration
 	dkimKeys  []dkim.Key // that the signer has
 	addrs     []listening
-	undo      []undo // in the order of making
+	taken     []string // addresses that others have, and that we can do without
+	undo      []undo   // in the order of making
 }
 
 // listening is one address that is served.
@@ -174,6 +175,9 @@ func (a *App) Start(context.Context) error {
 	}
 	for _, l := range a.listeners() {
 		addr, err := a.net.Listen(l)
+		if err != nil && a.without(l, err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}

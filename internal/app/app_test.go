@@ -88,6 +88,38 @@ func TestAFailedStartLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// A web server that has port 80 keeps nobody from mail: the relay serves the
+// rest and says what is missing.
+func TestAPortOfPagesThatIsTakenIsAFinding(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	cfg := config.Default("relay.test")
+	cfg.TLS.Mode = config.TLSSelfSigned
+	cfg.DataDir = t.TempDir()
+	cfg.Listen = config.Listen{IMAPS: []string{"127.0.0.1:0"}, HTTP: []string{taken.Addr().String()}}
+	a, err := app.New(cfg, app.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Stop(context.Background())
+	if err := a.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := a.Status()
+	if len(s.Listeners) != 1 || s.Listeners[0].Name != "imaps" {
+		t.Errorf("listeners: %v", s.Listeners)
+	}
+	for _, f := range s.Findings {
+		if f.ID == "listen.http-taken" && strings.Contains(f.Text, taken.Addr().String()) {
+			return
+		}
+	}
+	t.Errorf("not told: %v", s.Findings)
+}
+
 // Stop says goodbye to a session that waits, and does not wait for it.
 func TestStopSaysGoodbye(t *testing.T) {
 	r := harness.New(t, harness.Options{})

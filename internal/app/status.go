@@ -26,7 +26,7 @@ func (a *App) Status() admin.Status {
 		Version: a.opt.Version, Commit: a.opt.Commit, Domain: a.cfg.Domain,
 		Started: a.started, Now: time.Now(),
 		Limits:   admin.LimitsOf(a.metrics),
-		Findings: slices.Concat(a.storeFindings(), a.certs.Findings(), a.versions.Findings(), a.pushFindings(), a.birthFindings(), a.fileFindings(), a.expiry.Findings(), a.irohFindings(), a.web.site.Findings(), a.turnFindings(), a.outgoingFindings()),
+		Findings: slices.Concat(a.storeFindings(), a.certs.Findings(), a.versions.Findings(), a.pushFindings(), a.birthFindings(), a.fileFindings(), a.takenFindings(), a.expiry.Findings(), a.irohFindings(), a.web.site.Findings(), a.turnFindings(), a.outgoingFindings()),
 	}
 	a.mu.Lock()
 	for _, l := range a.addrs {
