@@ -16,7 +16,7 @@ import (
 func (s *Source) Findings() []finding.Finding {
 	s.look()
 	pair := s.current.Load()
-	found := s.aboutTime(pair.Leaf)
+	found := s.aboutTime(pair.Leaf, "The certificate")
 	switch {
 	case s.cfg.Mode == SelfSigned:
 		return append(found, s.aboutTrust()...)
@@ -29,8 +29,8 @@ func (s *Source) Findings() []finding.Finding {
 }
 
 // aboutTime looks at the validity. "Soon" is two weeks, or the last sixth of
-// a short-lived certificate.
-func (s *Source) aboutTime(leaf *x509.Certificate) []finding.Finding {
+// a short-lived certificate. What begins the sentences.
+func (s *Source) aboutTime(leaf *x509.Certificate, what string) []finding.Finding {
 	now := s.cfg.Now()
 	soon := min(14*24*time.Hour, leaf.NotAfter.Sub(leaf.NotBefore)/6)
 	renew := "Renew the certificate and check why nothing renewed it."
@@ -38,13 +38,13 @@ func (s *Source) aboutTime(leaf *x509.Certificate) []finding.Finding {
 	switch {
 	case now.After(leaf.NotAfter):
 		return []finding.Finding{{ID: "tls.expired", Severity: finding.Fault,
-			Text: "The certificate expired on " + until + " UTC.", Remedy: renew}}
+			Text: what + " expired on " + until + " UTC.", Remedy: renew}}
 	case now.Add(soon).After(leaf.NotAfter):
 		return []finding.Finding{{ID: "tls.expires-soon", Severity: finding.Warning,
-			Text: "The certificate expires on " + until + " UTC.", Remedy: renew}}
+			Text: what + " expires on " + until + " UTC.", Remedy: renew}}
 	case now.Before(leaf.NotBefore):
 		return []finding.Finding{{ID: "tls.not-yet-valid", Severity: finding.Fault,
-			Text:   "The certificate is valid only from " + leaf.NotBefore.UTC().Format(time.DateTime) + " UTC.",
+			Text:   what + " is valid only from " + leaf.NotBefore.UTC().Format(time.DateTime) + " UTC.",
 			Remedy: "Check the clock of this machine, or wait."}}
 	}
 	return nil

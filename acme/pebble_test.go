@@ -361,6 +361,7 @@ func TestRenewalKeepsTheKeyUnlessAnotherIsWanted(t *testing.T) {
 	var cfg Config
 	s := issuing(t, f, "key.test", authority.Pool(a), func(c *Config) {
 		c.Issuance.Authorities = []Authority{{Directory: a.URL}}
+		c.Issuance.Profile = "default" // else the authority takes any
 		cfg = *c
 	})
 	first := s.Status()[0]
@@ -378,9 +379,20 @@ func TestRenewalKeepsTheKeyUnlessAnotherIsWanted(t *testing.T) {
 	if got := s.Status()[0]; first.Key != issued.Key || got.Key != issued.Key {
 		t.Errorf("keys: %s self-signed, %s issued, %s renewed", first.Key, issued.Key, got.Key)
 	}
+	wantIDs(t, s)
+	a.Down.Store(true)
+	if err := s.Renew(t.Context()); err == nil {
+		t.Error("renewed by nobody")
+	}
+	wantIDs(t, s, "tls.not-renewed", "tls.not-renewed", "tls.not-renewed")
+	if f.leaf(t, "key.test").Issuer.CommonName == "key.test" {
+		t.Error("a failed renewal took the certificate out of service")
+	}
+	a.Down.Store(false)
 	if err := s.NewKey(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	wantIDs(t, s)
 	for _, got := range s.Status() {
 		if got.Key == issued.Key || got.SelfSigned {
 			t.Errorf("after another key: %+v", got)
@@ -389,11 +401,13 @@ func TestRenewalKeepsTheKeyUnlessAnotherIsWanted(t *testing.T) {
 	renewed := s.Status()[0]
 	s.Close()
 
-	s = open(t, cfg) // a restart, with no authority at hand
+	cfg.Now = func() time.Time { return time.Now().Add(85 * 24 * time.Hour) }
+	s = open(t, cfg) // a restart, late and with no authority at hand
 	f.source.Store(s)
 	if got := s.Status()[0]; got.SelfSigned || got.Key != renewed.Key {
 		t.Errorf("after a restart: %+v", got)
 	}
+	wantIDs(t, s, "tls.expires-soon", "tls.expires-soon", "tls.expires-soon")
 }
 
 func TestOnlyTheModeThatIssuesRenews(t *testing.T) {

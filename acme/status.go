@@ -79,6 +79,7 @@ func (i *issuance) attemptsFor(name string) attempts {
 func (i *issuance) findings() (found []finding.Finding) {
 	for n, name := range i.names {
 		if i.served(name) {
+			found = append(found, i.aboutRenewal(n, name)...)
 			continue
 		}
 		severity := finding.Warning
@@ -95,6 +96,20 @@ func (i *issuance) findings() (found []finding.Finding) {
 		found = append(found, finding.Finding{ID: "tls.not-issued", Severity: severity,
 			Text: "No authority gave a certificate for " + name + ": " + a.Error +
 				" Next try at " + a.Next.UTC().Format(time.DateTime) + " UTC.",
+			Remedy: "Check that the name's A and AAAA records point here and that ports 80 and 443 are reachable, then run barid tls --renew."})
+	}
+	return found
+}
+
+// aboutRenewal tells why a certificate in service, of the n-th name, is not
+// renewed, and when another than the domain's, which Findings looks at, runs out.
+func (i *issuance) aboutRenewal(n int, name string) (found []finding.Finding) {
+	if cert := (*i.s.others.Load())[name]; n > 0 && cert != nil {
+		found = i.s.aboutTime(cert.Leaf, "The certificate for "+name)
+	}
+	if a := i.attemptsFor(name); a.Failures > 0 {
+		found = append(found, finding.Finding{ID: "tls.not-renewed", Severity: finding.Warning,
+			Text:   "The certificate for " + name + " is in service, but getting the next one failed: " + a.Error,
 			Remedy: "Check that the name's A and AAAA records point here and that ports 80 and 443 are reachable, then run barid tls --renew."})
 	}
 	return found
