@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -184,7 +185,7 @@ func TestWhatComesWithTheRequest(t *testing.T) {
 }
 
 // The confirmation of a login comes before any packet, however many wait for
-// the key.
+// the key, and before the answer to a websocket ping that came early.
 func TestTheConfirmationComesFirst(t *testing.T) {
 	s := newSite(t, Config{})
 	sender := s.join(how{dialect: wire.V2, private: seed(2)})
@@ -210,6 +211,31 @@ func TestTheConfirmationComesFirst(t *testing.T) {
 	}
 	close(stop)
 	flood.Wait()
+
+	h := how{dialect: wire.V2, private: seed(3)}
+	p, err := s.knock(s.dial(h), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := p.recvRaw()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := wire.ParseChallenge(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The relay takes the ping and sees half a frame; only then comes the rest.
+	mask := [4]byte{1, 2, 3, 4}
+	answer := wire.AppendWSMasked(nil, wire.WSBinary, mask, wire.AppendClientAuth(nil, seed(3), c))
+	before := s.value("relayserver_other_packets_sent_total")
+	p.conn.Write(append(wire.AppendWSMasked(nil, wire.WSPing, mask, []byte("early")), answer[:20]...))
+	until(t, "the ping is taken", func() bool { return s.value("relayserver_other_packets_sent_total") > before })
+	p.conn.Write(answer[20:])
+	raw := make([]byte, 3)
+	if _, err := io.ReadFull(p.conn, raw); err != nil || !bytes.Equal(raw, wire.AppendWSMessage(nil, wire.WSBinary, wire.AppendConfirms(nil))) {
+		t.Errorf("the first message is %x, %v", raw, err)
+	}
 }
 
 // Nobody gets packets for a key that is not his.

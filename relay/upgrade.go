@@ -208,6 +208,9 @@ func (c *client) login(answer []byte, r *http.Request) (how string, err error) {
 	if c.dialect == wire.P3 {
 		return bySignature, c.loginP3(answer)
 	}
+	// Only the login writes until it is over: the answer to a ping that came
+	// early waits behind the confirmation, and so do packets.
+	c.hold()
 	k, ok := c.keyMaterial(r)
 	if how = byMaterial; !ok {
 		how = byChallenge
@@ -217,8 +220,6 @@ func (c *client) login(answer []byte, r *http.Request) (how string, err error) {
 		answer = nil
 	}
 	c.key = k
-	// From here on packets come; the confirmation goes first.
-	c.hold()
 	c.s.join(c)
 	_, err = c.stream.Write(c.message(answer, wire.AppendConfirms(nil)))
 	if err != nil {
