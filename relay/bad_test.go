@@ -254,6 +254,37 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// Whoever lets as much wait as he may leaves the others what they need: those
+// who read at once get their packets.
+func TestSlowReadersLeaveMemoryToOthers(t *testing.T) {
+	for _, size := range []int{100, 10_000, 60_000} {
+		s := New(Config{QueueBytes: 256 << 10, Memory: 1 << 20})
+		var all []*client
+		push := func(c *client, size int) outcome {
+			o, _ := c.push(wire.Frame{Kind: wire.Datagrams, Data: make([]byte, size)})
+			return o
+		}
+		join := func() *client {
+			c := &client{s: s, dialect: wire.P3}
+			c.hold()
+			all = append(all, c)
+			return c
+		}
+		for range 10 {
+			for c := join(); push(c, size) == taken; {
+			}
+		}
+		for range 5 {
+			if o := push(join(), 1400); o != taken {
+				t.Errorf("packets of %d octets wait for others: a first packet is not taken (%d)", size, o)
+			}
+		}
+		for _, c := range all {
+			c.forget()
+		}
+	}
+}
+
 // Connections are counted in all and by network.
 func TestConnectionsAreBounded(t *testing.T) {
 	refused := func(s *site, want string) {

@@ -105,7 +105,11 @@ func (c *client) room(n int) (*chunk, outcome) {
 	if q.held+size > c.s.cfg.QueueBytes && q.first != nil {
 		return nil, full
 	}
-	if c.s.queued.Add(size) > c.s.cfg.Memory {
+	memory := c.s.cfg.Memory
+	if q.first != nil || size > chunkSize {
+		memory -= memory / 4 // the rest is for those for whom nothing waits
+	}
+	if c.s.queued.Add(size) > memory {
 		c.s.queued.Add(-size)
 		return nil, noSpace
 	}

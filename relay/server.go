@@ -41,7 +41,9 @@ type Config struct {
 	// Burst is at least 64 KiB.
 	BytesPerSecond, Burst int64
 	// QueueBytes bounds the memory of what waits for one client, Memory what
-	// waits for all of them, in octets. Default 2 MiB and 128 MiB.
+	// waits for all of them, in octets. Default 2 MiB and 128 MiB. The last
+	// quarter of Memory is for the first 16 KiB that wait for a client: many who
+	// read slowly take nothing from those who do not.
 	QueueBytes, Memory int64
 	// Stall is how long a write to a client may make no progress. Default 2s.
 	Stall time.Duration
