@@ -20,6 +20,9 @@ import (
 // handoverVariable has the number of the open file that a predecessor left.
 const handoverVariable = "BARID_HANDOVER"
 
+// programVariable has the path that program gave to the predecessor.
+const programVariable = "BARID_PROGRAM"
+
 // errRestart ends a relay whose place another one takes.
 var errRestart = errors.New("restart")
 
@@ -36,6 +39,15 @@ func restartCommand() *cobra.Command {
 		relay, err := ask.dial(cmd)
 		if err != nil {
 			return err
+		}
+		if *ask.dataDir == "" { // else its configuration is not known here
+			_, cfg, err := loadConfig(cmd)
+			if err == nil {
+				err = failed(app.Check(cfg))
+			}
+			if err != nil {
+				return err // the successor would end, and nobody would serve
+			}
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), stopTime+statusTimeout)
 		defer cancel()
@@ -94,16 +106,27 @@ func inherited() (*app.Handover, error) {
 	return h, nil
 }
 
-// becomeSuccessor runs the binary that is now on disk in this process. It
-// returns only when that fails.
-func becomeSuccessor(handover *os.File) error {
-	defer handover.Close()
-	path, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("restart: %w", err)
+// program gives the path from which a successor is run. It is asked for at the
+// start: the system's answer follows a file that is moved away later, to make
+// room for a new one.
+func program() (string, error) {
+	path := os.Getenv(programVariable)
+	os.Unsetenv(programVariable)
+	if path != "" {
+		return path, nil
 	}
-	env := append(os.Environ(), handoverVariable+"="+strconv.Itoa(int(handover.Fd())))
-	return fmt.Errorf("restart %s: %w", path, syscall.Exec(path, os.Args, env))
+	return os.Executable()
+}
+
+// becomeSuccessor runs the binary that is now at path in this process, or the
+// one of before once more, if that cannot be run: clients wait at the sockets.
+// It returns only when both fail.
+func becomeSuccessor(handover *os.File, path string) error {
+	defer handover.Close()
+	env := append(os.Environ(), handoverVariable+"="+strconv.Itoa(int(handover.Fd())), programVariable+"="+path)
+	err := syscall.Exec(path, os.Args, env)
+	fmt.Fprintf(os.Stderr, "barid: restart %s: %v; the program of before goes on\n", path, err)
+	return errors.Join(fmt.Errorf("restart %s: %w", path, err), syscall.Exec("/proc/self/exe", os.Args, env))
 }
 
 // tell tells systemd how the relay is, where there is a systemd.

@@ -127,6 +127,91 @@ func TestARestartInPlaceRefusesNobodyAndKnowsItsClients(t *testing.T) {
 	}
 }
 
+// What a successor could not start with is told before the relay ends for it.
+func TestARestartThatCannotSucceedIsRefused(t *testing.T) {
+	path := loopbackConfig(t)
+	p := start(t, nil, "run", "--config", path)
+	addr := p.listenerAddr("imaps")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = append(text, "[tls]\nmode = \"files\"\ncert = \"/nowhere/cert.pem\"\nkey = \"/nowhere/key.pem\"\n"...)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(bin, "restart", "--config", path).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "tls.cert") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	enterTLS(t, addr, &tls.Config{InsecureSkipVerify: true})
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("the process ended with %v", err)
+	}
+}
+
+// An upgrade that moves the old binary away runs the one that took its place;
+// while that cannot be run, the old one goes on.
+func TestARestartRunsWhatLiesWhereItBegan(t *testing.T) {
+	built = true
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, config := t.TempDir(), loopbackConfig(t)
+	here, ran := filepath.Join(dir, "barid"), filepath.Join(dir, "ran")
+	text, err := os.ReadFile(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(text []byte) {
+		t.Helper()
+		if err := os.WriteFile(here+".new", text, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(here+".new", here); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(text)
+	p := startCommand(t, nil, here, "run", "--config", config)
+	addr := p.listenerAddr("imaps")
+	if err := os.Rename(here, here+".old"); err != nil {
+		t.Fatal(err)
+	}
+
+	put([]byte("no program"))
+	if out, err := exec.Command(bin, "restart", "--config", config).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	p.until(p.stderr, "the program of before goes on")
+	if got := p.listenerAddr("imaps"); got != addr {
+		t.Errorf("served on %s before and %s after", addr, got)
+	}
+	enterTLS(t, addr, &tls.Config{InsecureSkipVerify: true})
+
+	put([]byte("#!/bin/sh\necho \"$BARID_HANDOVER\" >" + ran + "\n"))
+	ask := exec.Command(bin, "restart", "--config", config) // the script answers nobody
+	if err := ask.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer ask.Wait()
+	defer ask.Process.Kill()
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("the process ended with %v", err)
+	}
+	if got, err := os.ReadFile(ran); err != nil || len(got) < 2 {
+		t.Errorf("what took the place of the binary got %q, %v", got, err)
+	}
+}
+
 // What systemd opened is served in place of what the configuration names.
 func TestASocketOfSystemdIsServed(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

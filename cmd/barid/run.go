@@ -59,6 +59,10 @@ func serve(ctx context.Context, cfg *config.Config, restartable bool, ready func
 	if err != nil {
 		return err
 	}
+	path, err := program()
+	if err != nil {
+		return err
+	}
 	app.TuneRuntime()
 	ver, com := build()
 	ctx, restart := context.WithCancelCause(ctx)
@@ -92,7 +96,7 @@ func serve(ctx context.Context, cfg *config.Config, restartable bool, ready func
 		err = stop
 	}
 	if left != nil {
-		return errors.Join(err, becomeSuccessor(left))
+		return errors.Join(err, becomeSuccessor(left, path))
 	}
 	return err
 }
