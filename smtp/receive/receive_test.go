@@ -142,6 +142,37 @@ func TestSomeCanGetIt(t *testing.T) {
 	}
 }
 
+// Who is frozen or full is like who is missing: alone the message is refused,
+// beside others the author hears of it.
+func TestFrozenAndFullAccountsDoNotGetIt(t *testing.T) {
+	r := newRig(t, nil)
+	const bob, alice = "bob@relay.test", "alice@relay.test"
+	frozen, full := "550 5.1.1 <"+bob+"> User doesn't exist: "+bob, "552 5.2.2 <"+alice+"> Quota exceeded (mailbox for user is full)"
+	if err := r.store.Freeze(t.Context(), storage.Account{Address: address(bob)}, true); err != nil {
+		t.Fatal(err)
+	}
+	m := r.sign(t, encrypted(writer))
+	_, err := r.store.Commit(t.Context(), storage.Batch{Ops: []storage.Op{
+		storage.Deliver{To: address(alice), Content: strings.NewReader(strings.Repeat("x", 1<<20-100))},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.send(t, writer, []string{bob}, m, frozen)
+	r.send(t, writer, []string{alice}, m, full)
+	r.send(t, writer, []string{alice, bob}, m, full)
+	if len(r.outbox.sent) != 0 {
+		t.Fatalf("sent %q", r.outbox.sent)
+	}
+	r.send(t, writer, []string{bob, alice, "carol@relay.test"}, m, replyOK)
+	if len(r.outbox.sent) != 1 || !strings.Contains(r.outbox.sent[0], "<"+bob+">: "+frozen) || !strings.Contains(r.outbox.sent[0], "<"+alice+">: "+full) {
+		t.Errorf("sent %q", r.outbox.sent)
+	}
+	if carol, alice := r.mail(t, "carol"), r.mail(t, "alice"); len(carol) != 1 || len(alice) != 1 {
+		t.Errorf("carol has %d, alice %d", len(carol), len(alice))
+	}
+}
+
 // A literal that may come from anywhere proves nothing, so nobody is told.
 func TestAnUnprovenAuthorIsToldNothing(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Literals = AnyLiterals })
