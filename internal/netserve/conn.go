@@ -110,8 +110,13 @@ func (c *Conn) CloseWrite() error {
 
 // discard throws away what the peer has sent and nobody read. A socket closed
 // with such octets in it is reset, and a reset may overtake our last words.
+// Where somebody has closed the connection already, nothing is left to read,
+// and its reader may still be at it.
 func (c *Conn) discard() {
-	if !c.descriptor() {
+	c.mu.Lock()
+	closed := c.closed
+	c.mu.Unlock()
+	if closed || !c.descriptor() {
 		return
 	}
 	c.SetPace(Pace{})

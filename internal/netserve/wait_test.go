@@ -89,6 +89,17 @@ func TestWaitReadableEndsWithCloseAndWithSilence(t *testing.T) {
 	}
 }
 
+// A connection that was taken over may be closed while its reader reads: what
+// tidies up after it keeps its hands off what is the reader's.
+func TestDiscardLeavesAReaderAlone(t *testing.T) {
+	c, _ := pair(t)
+	c.Close()
+	c.discard()
+	if c.raw != nil || c.buf != nil {
+		t.Error("a connection that is closed was read")
+	}
+}
+
 // A bound that is set while somebody sleeps holds for the sleeper.
 func TestSetPaceReachesTheSleeper(t *testing.T) {
 	c, _ := pair(t)
