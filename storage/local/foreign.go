@@ -67,8 +67,18 @@ func servedSince(fsys journal.FS, dir string) (bool, error) {
 	if err != nil {
 		return false, nil // what a crash tore tells nothing
 	}
-	if storage.UIDValidity(list.UIDValidity) != sn.validity || storage.UID(list.UIDNext) > sn.next {
-		return true, nil
+	return servedBeyond(sn, list), nil
+}
+
+// servedBeyond tells whether a list has UIDs that the snapshot beside it does
+// not know. A list whose UIDVALIDITY or UIDNEXT is lower is older than the
+// snapshot, out of a backup perhaps: by it UIDs would be given twice.
+func servedBeyond(sn *snapshot, list *maildir.UIDList) bool {
+	switch validity, next := storage.UIDValidity(list.UIDValidity), storage.UID(list.UIDNext); {
+	case validity != sn.validity:
+		return validity > sn.validity
+	case next != sn.next:
+		return next > sn.next
 	}
 	known := make(map[uint32]string, len(sn.messages))
 	for i := range sn.messages {
@@ -77,10 +87,30 @@ func servedSince(fsys journal.FS, dir string) (bool, error) {
 	for _, e := range list.Entries {
 		base, _, _ := strings.Cut(e.Name, ",")
 		if known[e.UID] != base {
-			return true, nil
+			return true
 		}
 	}
-	return false, nil
+	return false
+}
+
+// forgetServed is ForgetServed for one mailbox that is being read, and tells
+// whether its snapshot is gone: an operator who went back to Dovecot for a
+// while need not import first.
+func (l *loading) forgetServed(dir maildir.Dir, sn *snapshot) (bool, error) {
+	text, err := l.s.readFile(path.Join(dir.Path(), maildir.UIDListName), maxSnapshot)
+	if err != nil {
+		return false, nil // as good as no list: the snapshot has all that we know
+	}
+	list, err := maildir.ReadUIDList(bytes.NewReader(text))
+	if err != nil || !servedBeyond(sn, list) {
+		return false, nil // what a crash tore tells nothing
+	}
+	l.s.log.Info("Dovecot has served a mailbox since this relay did: its UIDs count", "part", "storage", "account", l.a.addr)
+	if err := l.s.fs.Remove(path.Join(dir.Path(), snapshotName)); err != nil {
+		return false, fmt.Errorf("remove a snapshot: %w", err)
+	}
+	// Before the records that make the mailbox anew: they must not meet it.
+	return true, l.s.syncDirs(dir.Path())
 }
 
 // readWhole reads a file, nil when there is none.

@@ -75,3 +75,69 @@ func TestKeepsTheUIDsThatDovecotGaveMeanwhile(t *testing.T) {
 		}
 	}
 }
+
+// Whoever goes back to Dovecot for a while, and then starts this relay without
+// an import, has the UIDs that Dovecot gave, also after a crash at once; a list
+// that is older than ours is not believed.
+func TestStartsAfterDovecotWithoutAnImport(t *testing.T) {
+	s, cfg, dir := onDisk(t, nil)
+	alice := filepath.Join(dir, "alice@relay.test")
+	must(t, s, login("alice"), ops("deliver", storage.Deliver{To: at("alice"), Content: mail("ours", 99)}))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ours, err := os.ReadFile(filepath.Join(alice, "dovecot-uidlist"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, cfg)
+	s.settler.stop()
+	must(t, s, ops("deliver", storage.Deliver{To: at("alice"), Content: mail("ours, too", 99)}))
+	before := view(t, s, "alice", "INBOX")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	newest, err := os.ReadFile(filepath.Join(alice, "dovecot-uidlist"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Touched by others, with the list of a backup.
+	put(t, string(ours), alice, "dovecot-uidlist")
+	put(t, "by hand", alice, "new", "1775324600.M1P1.exam,S=7")
+	s = mustOpen(t, cfg)
+	s.settler.stop()
+	if v := view(t, s, "alice", "INBOX"); len(v.Messages) != 3 || v.UIDNext != 4 || v.Messages[1].UID != 2 || v.Messages[2].UID != 3 {
+		t.Fatalf("after a list out of a backup: %+v, was %+v", v, before)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// Dovecot's way with late before early.
+	list, err := os.ReadFile(filepath.Join(alice, "dovecot-uidlist"))
+	if err != nil || len(list) <= len(newest) {
+		t.Fatalf("%q, %v", list, err)
+	}
+	put(t, "late", alice, "cur", "1775324700.M1P1.exam,S=4:2,")
+	put(t, "early", alice, "cur", "1775324690.M1P1.exam,S=5:2,S")
+	put(t, strings.Replace(string(list), " N4 ", " N9 ", 1)+"6 :1775324700.M1P1.exam,S=4\n8 :1775324690.M1P1.exam,S=5\n", alice, "dovecot-uidlist")
+	s = mustOpen(t, cfg)
+	s.settler.stop()
+	for _, when := range []string{"at once", "after a crash", "after a start"} {
+		v := view(t, s, "alice", "INBOX")
+		if len(v.Messages) != 5 || v.UIDValidity != before.UIDValidity || v.ID != before.ID || v.UIDNext != 9 || v.HighestModSeq <= before.HighestModSeq ||
+			v.Messages[0].UID != 1 || v.Messages[3].UID != 6 || v.Messages[4].UID != 8 {
+			t.Fatalf("%s: %+v, was %+v", when, v, before)
+		}
+		if got := read(t, s, "alice", "INBOX", 6) + read(t, s, "alice", "INBOX", 8); got != "lateearly" {
+			t.Fatalf("%s: read %q", when, got)
+		}
+		if when == "at once" {
+			s = killed(t, s, cfg)
+		} else {
+			s = reopened(t, s, cfg)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

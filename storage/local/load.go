@@ -160,6 +160,15 @@ func (l *loading) readBox(name string, names []string) error {
 	if listErr != nil {
 		return listErr
 	}
+	if sn != nil && l.a.replay == nil {
+		served, err := l.forgetServed(dir, sn)
+		if err != nil {
+			return err
+		}
+		if served {
+			return l.withoutSnapshot(name, dir, names, listed)
+		}
+	}
 	if sn == nil {
 		if err != nil {
 			l.s.log.Error("mailbox snapshot is not readable, made anew from the files", "part", "storage", "account", l.a.addr, "error", err)

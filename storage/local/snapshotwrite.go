@@ -41,7 +41,9 @@ func (cp *checkpoint) box(a *account, bs *boxState) error {
 	}); err != nil {
 		return err
 	}
-	if untouched {
+	// While files wait for their record, Dovecot's list still says which UIDs
+	// they have.
+	if untouched || a.partly.Load() {
 		return nil
 	}
 	list := uidListOf(bs)
