@@ -50,6 +50,8 @@ type Issuance struct {
 	HTTPPort, TLSPort int
 	// DNS, when not nil, meets dns-01 (section 8.4) instead of the two.
 	DNS *DNSUpdate
+
+	renewCheck time.Duration // between looks at what is to be renewed; zero is certmagic's ten minutes
 }
 
 // lookForMissing is how often it is looked for names without certificate.
@@ -112,6 +114,8 @@ func (s *Source) openIssuance() error {
 	i.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return i.magic, nil },
 		Logger:           logger,
+
+		RenewCheckInterval: want.renewCheck,
 	})
 	i.magic = certmagic.New(i.cache, certmagic.Config{
 		OnEvent:   i.event,

@@ -410,6 +410,25 @@ func TestRenewalKeepsTheKeyUnlessAnotherIsWanted(t *testing.T) {
 	wantIDs(t, s, "tls.expires-soon", "tls.expires-soon", "tls.expires-soon")
 }
 
+// An authority that must revoke says so in its renewal information; its
+// certificate is replaced long before it ends, without anybody's doing.
+func TestAnAuthorityCanAskForAnEarlyRenewal(t *testing.T) {
+	t.Parallel()
+	f, r := newFront(t), newResolver(t)
+	a := authority.New(t, authority.Options{HTTPPort: f.http, TLSPort: f.tls, DNS: r.addr})
+	a.Hurry.Store(true)
+	s := issuing(t, f, "[127.0.0.1]", authority.Pool(a), func(c *Config) {
+		c.Issuance.Authorities = []Authority{{Directory: a.URL}}
+		c.Issuance.renewCheck = 200 * time.Millisecond
+	})
+	s.Start()
+	defer s.Close()
+	waitFor(t, "issued", func() bool { return !s.Status()[0].SelfSigned })
+	first := f.leaf(t, "").SerialNumber
+	waitFor(t, "renewed", func() bool { return f.leaf(t, "").SerialNumber.Cmp(first) != 0 })
+	a.Hurry.Store(false)
+}
+
 func TestOnlyTheModeThatIssuesRenews(t *testing.T) {
 	s := open(t, put(t, t.TempDir(), issue{names: allNames}))
 	if err := s.Renew(t.Context()); !errors.Is(err, ErrNotIssued) {

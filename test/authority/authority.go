@@ -5,6 +5,7 @@ package authority
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/letsencrypt/pebble/v2/ca"
 	"github.com/letsencrypt/pebble/v2/db"
@@ -40,6 +42,9 @@ type Authority struct {
 	URL  string            // of its directory
 	Root *x509.Certificate // of its own HTTPS
 	Down atomic.Bool       // answers 503 to everything
+	// Hurry lets its renewal information (RFC 9773) say that every certificate
+	// should have been renewed an hour ago.
+	Hurry atomic.Bool
 	// Orders counts the certificates that were asked for.
 	Orders atomic.Int32
 
@@ -74,6 +79,13 @@ func New(t testing.TB, opt Options) *Authority {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.Down.Load() {
 			http.Error(w, "down", http.StatusServiceUnavailable)
+			return
+		}
+		if a.Hurry.Load() && strings.Contains(r.URL.Path, "renewalInfo") {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Retry-After", "1")
+			end := time.Now().UTC().Add(-time.Hour)
+			fmt.Fprintf(w, `{"suggestedWindow": {"start": %q, "end": %q}}`, end.Add(-time.Hour).Format(time.RFC3339), end.Format(time.RFC3339))
 			return
 		}
 		if strings.Contains(r.URL.Path, "order-plz") {
