@@ -291,10 +291,12 @@ func TestPort80SendsAllButTheProbeToHTTPS(t *testing.T) {
 			t.Errorf("%s has no path: %d %s", target, answer.StatusCode, got)
 		}
 	}
-	for ask, want := range map[string]string{"ts_relay.test": "response ts_relay.test", "": "", "a b": "", strings.Repeat("a", 64): ""} {
-		answer := raw(t, Redirect(Config{Domain: "relay.test"}), "GET /generate_204 HTTP/1.1\r\nHost: relay.test\r\nX-Iroh-Challenge: "+ask+"\r\n\r\n")
-		if got := answer.Header.Get("X-Iroh-Response"); answer.StatusCode != 204 || got != want {
-			t.Errorf("challenge %q: %d %q", ask, answer.StatusCode, got)
+	for _, family := range []string{"X-Iroh", "X-Tailscale"} {
+		for ask, want := range map[string]string{"ts_relay.test": "response ts_relay.test", "": "", "a b": "", strings.Repeat("a", 64): ""} {
+			answer := raw(t, Redirect(Config{Domain: "relay.test"}), "GET /generate_204 HTTP/1.1\r\nHost: relay.test\r\n"+family+"-Challenge: "+ask+"\r\n\r\n")
+			if got := answer.Header.Get(family + "-Response"); answer.StatusCode != 204 || got != want {
+				t.Errorf("%s, challenge %q: %d %q", family, ask, answer.StatusCode, got)
+			}
 		}
 	}
 }
