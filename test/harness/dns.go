@@ -23,16 +23,17 @@ type DNS struct {
 func NewDNS(t testing.TB, addr string) *DNS {
 	t.Helper()
 	d := &DNS{records: map[string][]dns.RR{}}
-	udp, err := net.ListenPacket("udp", addr)
+	udp, tcp, err := listenBoth(addr)
+	for range 20 { // a free UDP port may be somebody's TCP port
+		if err == nil || !strings.HasSuffix(addr, ":0") {
+			break
+		}
+		udp, tcp, err = listenBoth(addr)
+	}
 	if err != nil {
 		t.Fatalf("name server: %v", err)
 	}
 	d.Addr = udp.LocalAddr().String()
-	tcp, err := net.Listen("tcp", d.Addr)
-	if err != nil {
-		udp.Close()
-		t.Fatalf("name server: %v", err)
-	}
 	for _, s := range []*dns.Server{{PacketConn: udp, Handler: d}, {Listener: tcp, Handler: d}} {
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
@@ -42,6 +43,20 @@ func NewDNS(t testing.TB, addr string) *DNS {
 		t.Cleanup(func() { s.Shutdown(); <-done })
 	}
 	return d
+}
+
+// listenBoth listens on one port of UDP and TCP.
+func listenBoth(addr string) (net.PacketConn, net.Listener, error) {
+	udp, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	tcp, err := net.Listen("tcp", udp.LocalAddr().String())
+	if err != nil {
+		udp.Close()
+		return nil, nil, err
+	}
+	return udp, tcp, nil
 }
 
 // Add adds records in zone-file form: "relay.test. 60 IN A 127.0.0.1".
