@@ -5,8 +5,11 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"time"
+
+	"github.com/mholt/acmez/v3/acme"
 )
 
 // history is how the attempts to get certificates ended. It is kept over
@@ -29,6 +32,10 @@ type attempts struct {
 var pauses = [...]time.Duration{
 	time.Minute, 5 * time.Minute, 15 * time.Minute, 45 * time.Minute, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour,
 }
+
+// limitedPause follows an answer that we ask too often, at least. How long the
+// authority wants us to wait stands in a field that the library does not show.
+const limitedPause = time.Hour
 
 func (s *Source) historyPath() string { return filepath.Join(s.cfg.Dir, "acme-history.json") }
 
@@ -63,6 +70,9 @@ func (h *history) note(name string, err error, now time.Time) {
 	a.Failures++
 	a.Error, a.Last = err.Error(), now
 	a.Next = now.Add(pauses[min(a.Failures, len(pauses))-1])
+	if problem, ok := errors.AsType[acme.Problem](err); ok && problem.Status == http.StatusTooManyRequests {
+		a.Next = now.Add(max(a.Next.Sub(now), limitedPause))
+	}
 	h.Names[name] = a
 }
 
@@ -73,5 +83,5 @@ func (h *history) wait(name string, now time.Time) time.Duration {
 	if a.Failures == 0 {
 		return 0
 	}
-	return min(a.Next.Sub(now), pauses[min(a.Failures, len(pauses))-1])
+	return min(a.Next.Sub(now), max(limitedPause, pauses[min(a.Failures, len(pauses))-1]))
 }

@@ -354,6 +354,46 @@ func TestFailuresPauseAndArePausedOverARestart(t *testing.T) {
 	}
 }
 
+// One who asks too often is told so, and then leaves the authority alone.
+func TestAnAuthorityThatSaysTooOftenIsLeftAloneForAnHour(t *testing.T) {
+	t.Parallel()
+	f, r := newFront(t), newResolver(t)
+	a := authority.New(t, authority.Options{HTTPPort: f.http, TLSPort: f.tls, DNS: r.addr})
+	a.Busy.Store(true)
+	s := issuing(t, f, "busy.test", authority.Pool(a), func(c *Config) {
+		c.Issuance.Authorities = []Authority{{Directory: a.URL}}
+	})
+	s.Start()
+	defer s.Close()
+	waitFor(t, "a failure", func() bool { return s.Status()[0].Failures == 1 })
+	if got := s.Status()[0]; time.Until(got.NextTry) < 59*time.Minute || !strings.Contains(got.LastError, "too many certificates") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A name that leads to another machine is not proved; mail goes on with what
+// there is, and the finding says what to look at.
+func TestANameThatLeadsElsewhereIsTold(t *testing.T) {
+	t.Parallel()
+	f, elsewhere, r := newFront(t), newFront(t), newResolver(t)
+	other := open(t, Config{Mode: SelfSigned, Names: []string{"other.test"}, Dir: t.TempDir()})
+	elsewhere.source.Store(other)
+	a := authority.New(t, authority.Options{HTTPPort: elsewhere.http, TLSPort: elsewhere.tls, DNS: r.addr})
+	s := issuing(t, f, "moved.test", authority.Pool(a), func(c *Config) {
+		c.Issuance.Authorities = []Authority{{Directory: a.URL}}
+	})
+	s.Start()
+	defer s.Close()
+	waitFor(t, "a failure", func() bool { return s.Status()[0].Failures == 1 })
+	if got := f.leaf(t, "moved.test"); !covers(got, nameOf(t, "moved.test")) {
+		t.Error("nothing is served meanwhile")
+	}
+	found := s.Findings()
+	if len(found) == 0 || found[0].ID != "tls.not-issued" || !strings.Contains(found[0].Remedy, "records point here") {
+		t.Errorf("%+v", found)
+	}
+}
+
 func TestRenewalKeepsTheKeyUnlessAnotherIsWanted(t *testing.T) {
 	t.Parallel()
 	f, r := newFront(t), newResolver(t)

@@ -42,6 +42,7 @@ type Authority struct {
 	URL  string            // of its directory
 	Root *x509.Certificate // of its own HTTPS
 	Down atomic.Bool       // answers 503 to everything
+	Busy atomic.Bool       // answers 429 to whoever wants a certificate
 	// Hurry lets its renewal information (RFC 9773) say that every certificate
 	// should have been renewed an hour ago.
 	Hurry atomic.Bool
@@ -88,6 +89,13 @@ func New(t testing.TB, opt Options) *Authority {
 			fmt.Fprintf(w, `{"suggestedWindow": {"start": %q, "end": %q}}`, end.Add(-time.Hour).Format(time.RFC3339), end.Format(time.RFC3339))
 			return
 		}
+		if strings.Contains(r.URL.Path, "order-plz") && a.Busy.Load() {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.Header().Set("Replay-Nonce", nonceOf(handler))
+			w.WriteHeader(http.StatusTooManyRequests)
+			io.WriteString(w, `{"type":"urn:ietf:params:acme:error:rateLimited","status":429,"detail":"too many certificates"}`)
+			return
+		}
 		if strings.Contains(r.URL.Path, "order-plz") {
 			a.Orders.Add(1)
 		}
@@ -98,6 +106,13 @@ func New(t testing.TB, opt Options) *Authority {
 	t.Cleanup(s.Close)
 	a.URL, a.Root = s.URL+wfe.DirectoryPath, s.Certificate()
 	return a
+}
+
+// nonceOf asks for a nonce, which every answer has to carry.
+func nonceOf(h http.Handler) string {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodHead, "/nonce-plz", nil))
+	return w.Header().Get("Replay-Nonce")
 }
 
 // Pool trusts the HTTPS of all of them.
