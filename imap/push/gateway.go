@@ -3,12 +3,12 @@ package push
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"syscall"
 	"time"
@@ -24,11 +24,12 @@ const (
 
 // newTransport makes the way to the gateway: HTTP/2 where the gateway speaks
 // it, over connections that are kept.
-func newTransport(roots *x509.CertPool, parallel int) *http.Transport {
+func newTransport(cfg Config) *http.Transport {
+	parallel := cfg.Parallel
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 20 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		DialContext:            dialer(cfg.LookUp),
+		TLSClientConfig:        &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    20 * time.Second,
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
@@ -37,6 +38,37 @@ func newTransport(roots *x509.CertPool, parallel int) *http.Transport {
 		IdleConnTimeout:        5 * time.Minute,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true,
+	}
+}
+
+// dialer connects to the gateway; lookUp gives its addresses, nil leaves that
+// to the system.
+func dialer(lookUp func(context.Context, string) ([]netip.Addr, error)) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	d := &net.Dialer{Timeout: 20 * time.Second, KeepAlive: 30 * time.Second}
+	if lookUp == nil {
+		return d.DialContext
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := netip.ParseAddr(host); err == nil {
+			return d.DialContext(ctx, network, addr)
+		}
+		addrs, err := lookUp(ctx, host)
+		if err != nil {
+			return nil, err
+		}
+		var failed []error
+		for _, a := range addrs {
+			conn, err := d.DialContext(ctx, network, net.JoinHostPort(a.String(), port))
+			if err == nil {
+				return conn, nil
+			}
+			failed = append(failed, err)
+		}
+		return nil, errors.Join(failed...)
 	}
 }
 

@@ -1,13 +1,16 @@
 package push
 
 import (
+	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -182,5 +185,37 @@ func TestAnUntrustedGatewayGetsNoToken(t *testing.T) {
 	eventually(t, "failed", func() bool { return r.value("push_requests_failed") == 1 })
 	if text := r.log.String(); !strings.Contains(text, "not trusted") {
 		t.Error(text)
+	}
+}
+
+// The gateway's name is looked up where the configuration says.
+func TestTheGatewayIsLookedUpWhereItIsSaid(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := ""
+	dial := dialer(func(_ context.Context, host string) ([]netip.Addr, error) {
+		asked = host
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	})
+	for _, host := range []string{"gateway.test", "127.0.0.1"} {
+		conn, err := dial(t.Context(), "tcp", net.JoinHostPort(host, port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	if asked != "gateway.test" {
+		t.Errorf("asked for %q", asked)
+	}
+	nobody := dialer(func(context.Context, string) ([]netip.Addr, error) { return nil, errDown })
+	if _, err := nobody(t.Context(), "tcp", "gateway.test:443"); !errors.Is(err, errDown) {
+		t.Error(err)
 	}
 }

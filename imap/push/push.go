@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,8 @@ type Config struct {
 	URL string
 	// Roots of the gateway's certificate; nil means those of the system.
 	Roots *x509.CertPool
+	// LookUp gives the addresses of the gateway's host; nil means the system's.
+	LookUp func(ctx context.Context, host string) ([]netip.Addr, error)
 	// FS has the queue's files in its root. The Sender closes it.
 	FS journal.FS
 	// Parallel is how many requests may be under way. Default 64.
@@ -119,7 +122,7 @@ func New(cfg Config) *Sender {
 		loud: ratelimit.New[string](ratelimit.Config{Every: 10 * time.Second, Burst: 10, Now: cfg.Now}),
 	}
 	if s.transport == nil {
-		s.transport = newTransport(cfg.Roots, cfg.Parallel)
+		s.transport = newTransport(cfg)
 	}
 	s.load()
 	s.count(cfg.Metrics)

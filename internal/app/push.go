@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 
 	"barid/imap/push"
@@ -28,9 +29,14 @@ func (a *App) makePush() error {
 	if err != nil {
 		return err
 	}
-	a.push = push.New(push.Config{
-		Store: a.store, URL: a.cfg.Push.URL, Roots: roots, FS: dir, Logger: a.log, Metrics: a.metrics,
-	})
+	cfg := push.Config{Store: a.store, URL: a.cfg.Push.URL, Roots: roots, FS: dir, Logger: a.log, Metrics: a.metrics}
+	if a.cfg.DNS.Resolver != "" { // else the system's, which knows /etc/hosts too
+		cfg.LookUp = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			answer, err := a.resolver.Addrs(ctx, host)
+			return answer.Records, err
+		}
+	}
+	a.push = push.New(cfg)
 	a.onStop("push", a.push.Close)
 	return nil
 }
