@@ -108,7 +108,8 @@ func (c *checking) strangers(a *account, bs *boxState, found map[string]maildir.
 				err = c.unfinished(a, bs, dir, e)
 			} else if n, ok := maildir.ParseName(e.Name()); !ok || !e.Type().IsRegular() {
 				err = fault(FaultForeign, sub+"/"+e.Name(), "no message can have that name, or it is no file")
-			} else if f := found[n.Base]; f.Name != "" && (f.Sub != sub || f.Name != e.Name()) {
+			} else if f := found[n.Base]; f.Name != "" && (f.Sub != sub || f.Name != e.Name()) &&
+				c.bothThere(dir.Path(), sub+"/"+e.Name(), f.Sub+"/"+f.Name) {
 				err = fault(FaultDouble, sub+"/"+e.Name(), "another file is of the same message: "+f.Sub+"/"+f.Name)
 			}
 			if err != nil {
@@ -131,6 +132,16 @@ func (c *checking) strangers(a *account, bs *boxState, found map[string]maildir.
 		}
 	}
 	return nil
+}
+
+// bothThere tells two files from one that got another name between two looks.
+func (c *checking) bothThere(dir, one, other string) bool {
+	for _, name := range []string{one, other} {
+		if _, err := c.s.fs.Stat(dir + "/" + name); errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return true
 }
 
 // unfinished looks at a file in tmp.
