@@ -379,8 +379,8 @@ func TestTheQueueUnderAllAtOnce(t *testing.T) {
 	cfg.QueueMax, cfg.SettleAfter, cfg.FreshBytes, cfg.CheckpointBytes, cfg.NoSync, cfg.Quota = 10_000, time.Millisecond, 10_000, 50_000, true, 0
 	s := mustOpen(t, cfg)
 	must(t, s, login("alice"))
-	todo := make(chan storage.QueueID, 10_000)
-	stop := s.Watch(func(e storage.QueueEntry) { todo <- e.ID })
+	entries := make(chan storage.QueueID, 10_000)
+	stop := s.Watch(func(e storage.QueueEntry) { entries <- e.ID })
 	var makers, senders sync.WaitGroup
 	for range 3 {
 		makers.Go(func() {
@@ -395,7 +395,7 @@ func TestTheQueueUnderAllAtOnce(t *testing.T) {
 	}
 	for range 3 {
 		senders.Go(func() {
-			for id := range todo {
+			for id := range entries {
 				if id%10 == 0 {
 					continue // this one stays
 				}
@@ -430,7 +430,7 @@ func TestTheQueueUnderAllAtOnce(t *testing.T) {
 	for s.queue.pendingOrUntold() {
 		time.Sleep(time.Millisecond)
 	}
-	close(todo)
+	close(entries)
 	senders.Wait()
 	stop()
 	cancel()
