@@ -17,7 +17,7 @@ import (
 )
 
 func accountsCommand() *cobra.Command {
-	c := &cobra.Command{
+	return withVerbs(&cobra.Command{
 		Use:   "accounts",
 		Short: "List, show, freeze and delete accounts",
 		Long: `List, show, freeze and delete accounts of the running relay.
@@ -29,13 +29,7 @@ be made and removed by hand.
 A deleted account is gone with all its mail. Whoever knows its password, an app
 that is still set up for instance, can have the name again, as anybody may have
 a new account where registration is open; freeze what shall stay away.`,
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return fmt.Errorf(`accounts wants one of "list", "show", "freeze", "unfreeze", "delete"`)
-		},
-	}
-	c.AddCommand(accountsListCommand(), accountsShowCommand(), freezeCommand(false), freezeCommand(true), accountsDeleteCommand())
-	return c
+	}, accountsListCommand(), accountsShowCommand(), freezeCommand(false), freezeCommand(true), accountsDeleteCommand())
 }
 
 func accountsListCommand() *cobra.Command {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,6 +36,18 @@ func (a asking) dial(cmd *cobra.Command) (*admin.Client, error) {
 		return nil, err
 	}
 	return admin.Dial(cfg.DataDir), nil
+}
+
+// ask asks the relay that is meant and waits for its answer no longer than
+// limit.
+func (a asking) ask(cmd *cobra.Command, limit time.Duration, path string, question, answer any) error {
+	relay, err := a.dial(cmd)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), limit)
+	defer cancel()
+	return failed(relay.Ask(ctx, path, question, answer))
 }
 
 // print writes an answer: as JSON when --json is set, else as text does.

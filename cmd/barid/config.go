@@ -10,15 +10,10 @@ import (
 )
 
 func configCommand() *cobra.Command {
-	c := &cobra.Command{
+	return withVerbs(&cobra.Command{
 		Use:   "config",
 		Short: "Check, show or explain the configuration",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return fmt.Errorf(`config wants one of "check", "sample", "show", "snippets"`)
-		},
-	}
-	c.AddCommand(snippetsCommand(), &cobra.Command{
+	}, &cobra.Command{
 		Use:   "check",
 		Short: "Tell everything that is wrong with the configuration and the files it names; exit 2 if anything is",
 		Args:  cobra.NoArgs,
@@ -53,6 +48,5 @@ func configCommand() *cobra.Command {
 			_, err = cmd.OutOrStdout().Write(config.Show(cfg))
 			return failed(err)
 		},
-	})
-	return c
+	}, snippetsCommand())
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 
@@ -53,15 +52,9 @@ func dkimUseCommand() *cobra.Command {
 func dkimQuestion(c *cobra.Command, verb string, question func(args []string) any) {
 	ask := askingFlags(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		relay, err := ask.dial(cmd)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), statusTimeout)
-		defer cancel()
 		var d app.DKIM
-		if err := relay.Ask(ctx, verb, question(args), &d); err != nil {
-			return failed(err)
+		if err := ask.ask(cmd, statusTimeout, verb, question(args), &d); err != nil {
+			return err
 		}
 		return ask.print(cmd, d, func(w io.Writer) error { return printDKIM(w, d) })
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 func invitesCommand() *cobra.Command {
-	c := &cobra.Command{
+	return withVerbs(&cobra.Command{
 		Use:   "invites",
 		Short: "Make, list and revoke invitations",
 		Long: `Make, list and revoke invitations, where the configuration has
@@ -26,13 +26,7 @@ Whoever has an invitation asks for an address with it, which takes one use and
 is kept for 24 hours until its first login; an address that nobody used until
 then gives its use back. An app that failed may ask again after a minute: its
 new address takes the place of the one that was not used.`,
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return fmt.Errorf(`invites wants one of "make", "list", "revoke"`)
-		},
-	}
-	c.AddCommand(invitesMakeCommand(), invitesListCommand(), invitesRevokeCommand())
-	return c
+	}, invitesMakeCommand(), invitesListCommand(), invitesRevokeCommand())
 }
 
 func invitesMakeCommand() *cobra.Command {
@@ -50,16 +44,10 @@ func invitesMakeCommand() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("--expires: %w", err)
 		}
-		relay, err := ask.dial(cmd)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), statusTimeout)
-		defer cancel()
 		var made app.InviteMade
 		q := app.InviteMake{Uses: *uses, Seconds: int64(life / time.Second), Note: *note}
-		if err := relay.Ask(ctx, "/invites/make", q, &made); err != nil {
-			return failed(err)
+		if err := ask.ask(cmd, statusTimeout, "/invites/make", q, &made); err != nil {
+			return err
 		}
 		return ask.print(cmd, made, func(w io.Writer) error { return renderInvite(w, made) })
 	}
@@ -86,15 +74,9 @@ func invitesListCommand() *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List the invitations", Args: cobra.NoArgs}
 	ask := askingFlags(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		relay, err := ask.dial(cmd)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), statusTimeout)
-		defer cancel()
 		var list []app.Invite
-		if err := relay.Ask(ctx, "/invites", nil, &list); err != nil {
-			return failed(err)
+		if err := ask.ask(cmd, statusTimeout, "/invites", nil, &list); err != nil {
+			return err
 		}
 		return ask.print(cmd, list, func(w io.Writer) error { return renderInvites(w, list, time.Now()) })
 	}

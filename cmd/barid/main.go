@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -86,6 +87,20 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(runCommand(), statusCommand(), dkimCommand(), pushCommand(), restartCommand(), tlsCommand(), turnCommand(), configCommand(), initCommand(), checkCommand(), dnsCommand(), versionCommand())
 	root.AddCommand(importCommand(), exportCommand())
 	return root
+}
+
+// withVerbs gives c the commands below it, of which it wants one.
+func withVerbs(c *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
+	var names []string
+	for _, v := range verbs {
+		names = append(names, strconv.Quote(v.Name()))
+	}
+	c.AddCommand(verbs...)
+	c.Args = cobra.NoArgs
+	c.RunE = func(*cobra.Command, []string) error {
+		return fmt.Errorf("%s wants one of %s", c.Name(), strings.Join(names, ", "))
+	}
+	return c
 }
 
 // loadConfig finds and reads the configuration that a command line means.

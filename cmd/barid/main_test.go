@@ -33,13 +33,20 @@ func file(t *testing.T, text string) string {
 func TestWrongCommandLines(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, args := range []string{
-		"", "frobnicate", "version 5", "status --no-such-flag", "config", "config frobnicate", "config check extra",
+		"", "frobnicate", "version 5", "status --no-such-flag", "config", "config frobnicate", "store", "config check extra",
 		"config check --config /no/such/file", "status --config /no/such/file",
 	} {
 		code, stdout, stderr := ask(t, strings.Fields(args)...)
 		if code != exitUsage || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "barid: ") {
 			t.Errorf("barid %s: code %d, stdout %q, stderr %q", args, code, stdout, stderr)
 		}
+	}
+}
+
+// A command that has others below it names them.
+func TestCommandsNameWhatIsBelowThem(t *testing.T) {
+	if code, _, stderr := ask(t, "queue"); code != exitUsage || stderr != `barid: queue wants one of "list", "show", "why", "hold", "release", "retry", "discard"`+"\n" {
+		t.Errorf("code %d, stderr %q", code, stderr)
 	}
 }
 

@@ -22,16 +22,10 @@ import (
 const pushTestTimeout = 10 * time.Minute
 
 func pushCommand() *cobra.Command {
-	c := &cobra.Command{
+	return withVerbs(&cobra.Command{
 		Use:   "push",
 		Short: "Look after the waking of sleeping devices",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return errors.New(`push wants one of "status", "test"`)
-		},
-	}
-	c.AddCommand(pushStatusCommand(), pushTestCommand())
-	return c
+	}, pushStatusCommand(), pushTestCommand())
 }
 
 func pushStatusCommand() *cobra.Command {
@@ -45,15 +39,9 @@ func pushStatusCommand() *cobra.Command {
 	}
 	asking := askingFlags(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		relay, err := asking.dial(cmd)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), statusTimeout)
-		defer cancel()
 		var s push.Status
-		if err := relay.Ask(ctx, "/push/status", nil, &s); err != nil {
-			return failed(err)
+		if err := asking.ask(cmd, statusTimeout, "/push/status", nil, &s); err != nil {
+			return err
 		}
 		return asking.print(cmd, s, func(w io.Writer) error { return printPushStatus(w, s, time.Now()) })
 	}

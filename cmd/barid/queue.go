@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,22 +20,14 @@ import (
 const queueTimeout = 30 * time.Second
 
 func queueCommand() *cobra.Command {
-	c := &cobra.Command{
+	return withVerbs(&cobra.Command{
 		Use:   "queue",
 		Short: "Look after mail on its way to other servers",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return errors.New(`queue wants one of "list", "show", "why", "hold", "release", "retry", "discard"`)
-		},
-	}
-	c.AddCommand(
-		queueListCommand(), queueShowCommand("show", false), queueShowCommand("why", true),
+	}, queueListCommand(), queueShowCommand("show", false), queueShowCommand("why", true),
 		queueVerb("hold", "Keep messages from being sent, until they are released", "held"),
 		queueVerb("release", "Let messages go that were held", "released"),
 		queueVerb("retry", "Send messages now, whatever they wait for", "to be tried"),
-		queueVerb("discard", "End messages unsent", "discarded"),
-	)
-	return c
+		queueVerb("discard", "End messages unsent", "discarded"))
 }
 
 // which reads what a verb is about: IDs, a destination, or --all.
@@ -69,19 +60,13 @@ func queueListCommand() *cobra.Command {
 	}
 	asking := askingFlags(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		relay, err := asking.dial(cmd)
-		if err != nil {
-			return err
-		}
 		q := app.QueueWhich{Which: queue.Which{All: len(args) == 0}}
 		if len(args) == 1 {
 			q.Dest = strings.ToLower(args[0])
 		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), queueTimeout)
-		defer cancel()
 		var list app.QueueList
-		if err := relay.Ask(ctx, "/queue/list", q, &list); err != nil {
-			return failed(err)
+		if err := asking.ask(cmd, queueTimeout, "/queue/list", q, &list); err != nil {
+			return err
 		}
 		return asking.print(cmd, list, func(w io.Writer) error { return printQueue(w, list, time.Now()) })
 	}
@@ -117,15 +102,9 @@ func queueShowCommand(use string, onlyText bool) *cobra.Command {
 		if err != nil || len(w.IDs) != 1 {
 			return fmt.Errorf("%s is no ID; \"barid queue list\" shows them", args[0])
 		}
-		relay, err := asking.dial(cmd)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), queueTimeout)
-		defer cancel()
 		var a app.QueueAbout
-		if err := relay.Ask(ctx, "/queue/show", app.QueueWhich{Which: w}, &a); err != nil {
-			return failed(err)
+		if err := asking.ask(cmd, queueTimeout, "/queue/show", app.QueueWhich{Which: w}, &a); err != nil {
+			return err
 		}
 		return asking.print(cmd, a, func(w io.Writer) error {
 			if onlyText {
@@ -158,15 +137,9 @@ func queueVerb(verb, short, done string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		relay, err := asking.dial(cmd)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), queueTimeout)
-		defer cancel()
 		var n app.QueueCount
-		if err := relay.Ask(ctx, "/queue/"+verb, app.QueueWhich{Which: w, Tell: tell != nil && *tell}, &n); err != nil {
-			return failed(err)
+		if err := asking.ask(cmd, queueTimeout, "/queue/"+verb, app.QueueWhich{Which: w, Tell: tell != nil && *tell}, &n); err != nil {
+			return err
 		}
 		return asking.print(cmd, n, func(w io.Writer) error {
 			_, err := fmt.Fprintf(w, "%d %s\n", n.Entries, done)
@@ -184,15 +157,9 @@ func peersCommand() *cobra.Command {
 	}
 	asking := askingFlags(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		relay, err := asking.dial(cmd)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), queueTimeout)
-		defer cancel()
 		var peers []queue.Peer
-		if err := relay.Ask(ctx, "/peers", nil, &peers); err != nil {
-			return failed(err)
+		if err := asking.ask(cmd, queueTimeout, "/peers", nil, &peers); err != nil {
+			return err
 		}
 		return asking.print(cmd, peers, func(w io.Writer) error { return printPeers(w, peers, time.Now()) })
 	}

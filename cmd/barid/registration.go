@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 
@@ -12,7 +11,7 @@ import (
 )
 
 func registrationCommand() *cobra.Command {
-	c := &cobra.Command{
+	return withVerbs(&cobra.Command{
 		Use:   "registration",
 		Short: "Open and close registration while the relay runs",
 		Long: `Open and close registration while the relay runs; it stays so when the relay
@@ -22,32 +21,18 @@ What is closed takes no new accounts, and the pages and /new say so at once;
 who has an account is served. accounts.registration in the configuration is
 the most that can be open. Closing is also a file nocreate in the data
 directory, which may be made and removed by hand.`,
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return fmt.Errorf(`registration wants one of "open", "close", "status"`)
-		},
-	}
-	c.AddCommand(
-		registrationVerb("open", "Let accounts be made, as far as the configuration does", config.RegistrationOpen),
+	}, registrationVerb("open", "Let accounts be made, as far as the configuration does", config.RegistrationOpen),
 		registrationVerb("close", "Let no account be made", config.RegistrationClosed),
-		registrationVerb("status", "Tell who may have a new account", ""),
-	)
-	return c
+		registrationVerb("status", "Tell who may have a new account", ""))
 }
 
 func registrationVerb(use, short, set string) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
 	ask := askingFlags(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		relay, err := ask.dial(cmd)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), statusTimeout)
-		defer cancel()
 		var r app.Registration
-		if err := relay.Ask(ctx, "/registration", app.RegistrationSet{Set: set}, &r); err != nil {
-			return failed(err)
+		if err := ask.ask(cmd, statusTimeout, "/registration", app.RegistrationSet{Set: set}, &r); err != nil {
+			return err
 		}
 		return ask.print(cmd, r, func(w io.Writer) error { return renderRegistration(w, set, r) })
 	}

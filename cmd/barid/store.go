@@ -16,14 +16,10 @@ import (
 )
 
 func storeCommand() *cobra.Command {
-	c := &cobra.Command{
+	return withVerbs(&cobra.Command{
 		Use:   "store",
 		Short: "Look after the files of accounts and mail",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Usage() },
-	}
-	c.AddCommand(storeCheckCommand(), storeSettleCommand())
-	return c
+	}, storeCheckCommand(), storeSettleCommand())
 }
 
 func storeCheckCommand() *cobra.Command {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -12,16 +10,10 @@ import (
 )
 
 func turnCommand() *cobra.Command {
-	c := &cobra.Command{
+	return withVerbs(&cobra.Command{
 		Use:   "turn",
 		Short: "Look after the relaying of calls",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return errors.New(`turn wants one of "status", "rotate"`)
-		},
-	}
-	c.AddCommand(turnStatusCommand(), turnRotateCommand())
-	return c
+	}, turnStatusCommand(), turnRotateCommand())
 }
 
 func turnStatusCommand() *cobra.Command {
@@ -33,7 +25,7 @@ func turnStatusCommand() *cobra.Command {
 	asking := askingFlags(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		var s app.TURNState
-		if err := askTURN(cmd, asking, "/turn/status", &s); err != nil {
+		if err := asking.ask(cmd, statusTimeout, "/turn/status", nil, &s); err != nil {
 			return err
 		}
 		return asking.print(cmd, s, func(w io.Writer) error {
@@ -59,7 +51,7 @@ func turnRotateCommand() *cobra.Command {
 	asking := askingFlags(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		var r app.TURNRotated
-		if err := askTURN(cmd, asking, "/turn/rotate", &r); err != nil {
+		if err := asking.ask(cmd, statusTimeout, "/turn/rotate", nil, &r); err != nil {
 			return err
 		}
 		return asking.print(cmd, r, func(w io.Writer) error {
@@ -68,15 +60,4 @@ func turnRotateCommand() *cobra.Command {
 		})
 	}
 	return c
-}
-
-// askTURN asks the running relay and reads its answer.
-func askTURN(cmd *cobra.Command, asking asking, path string, answer any) error {
-	relay, err := asking.dial(cmd)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), statusTimeout)
-	defer cancel()
-	return failed(relay.Ask(ctx, path, nil, answer))
 }
