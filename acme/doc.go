@@ -8,12 +8,13 @@
 //     remember keys.
 //   - files: two PEM files that somebody else renews. They are read again when
 //     they change; a broken pair leaves the one before in service.
-//
-// Automatic issuance (RFC 8555), which gives the package its name, will be a
-// third mode of the same Source; nothing outside will notice.
+//   - acme: an authority issues and renews it (RFC 8555). The self-signed one
+//     serves until the first is there; its key is that of all of them.
 //
 // On disk, in Config.Dir (mode 0700):
 //
-//	self-signed.key   PKCS #8 private key, ECDSA P-256, PEM, mode 0600
-//	self-signed.crt   the certificate, PEM, mode 0600
+//	self-signed.key    PKCS #8 private key, ECDSA P-256, PEM, mode 0600
+//	self-signed.crt    the certificate, PEM, mode 0600
+//	acme/              accounts and issued certificates, as certmagic keeps them
+//	acme-history.json  how attempts to get certificates ended
 package acme

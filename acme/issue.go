@@ -37,6 +37,9 @@ type Issuance struct {
 	Authorities []Authority
 	// Roots are trusted for the connections to them; nil are the system's.
 	Roots *x509.CertPool
+	// Resolver is the "address:port" of the resolver that finds them; empty is
+	// the system's.
+	Resolver string
 	// Email is told to the authorities; may be empty.
 	Email string
 	// Profile names the kind of certificate to ask for; empty leaves it to the
@@ -75,11 +78,11 @@ type issuance struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   sync.WaitGroup
-	fresh  chan string // names whose certificate changed on disk
+	fresh  chan string   // names whose certificate changed on disk
+	turn   chan struct{} // has the one attempt of ours that is under way
 
-	mu      sync.Mutex // guards the fields below and the file of the history
+	mu      sync.Mutex // guards the field below and its file
 	history history
-	stop    map[string]context.CancelFunc // ends certmagic's attempts for a name
 }
 
 // openIssuance prepares issuing and loads what was issued before. Nothing is
@@ -96,7 +99,7 @@ func (s *Source) openIssuance() error {
 	if err != nil {
 		return err
 	}
-	i := &issuance{s: s, log: s.log, fresh: make(chan string, 16), stop: map[string]context.CancelFunc{}}
+	i := &issuance{s: s, log: s.log, fresh: make(chan string, 16), turn: make(chan struct{}, 1)}
 	i.key.set(key)
 	i.ctx, i.cancel = context.WithCancel(context.Background())
 	for _, n := range s.names {
@@ -166,6 +169,7 @@ func (i *issuance) template(want *Issuance, a Authority, logger zapLog) certmagi
 		DisableTLSALPNChallenge:   want.TLSPort == 0,
 		DisableDistributedSolvers: true,
 		TrustedRoots:              want.Roots,
+		Resolver:                  want.Resolver,
 		PreferredChains:           certmagic.ChainPreference{Smallest: &smallest},
 		HTTPProxy:                 http.ProxyFromEnvironment,
 		Logger:                    logger,
@@ -268,7 +272,7 @@ func (i *issuance) keep() {
 		if !some {
 			continue
 		}
-		if i.attempt(name, func(ctx context.Context) error { return i.magic.ObtainCertAsync(ctx, name) }) == nil {
+		if i.attempt(i.ctx, func(ctx context.Context) error { return i.magic.ObtainCertAsync(ctx, name) }) == nil {
 			i.load(name)
 		}
 	}
@@ -289,16 +293,24 @@ func (i *issuance) nextMissing() (name string, wait time.Duration, some bool) {
 	return name, wait, some
 }
 
-// attempt asks every authority once. certmagic would go on asking by itself,
+// attempt asks every authority once, when no other attempt is under way; outer
+// and the end of the relay end it. certmagic would go on asking by itself,
 // forgetting at a restart that it did, so it is stopped when it failed.
-func (i *issuance) attempt(name string, ask func(context.Context) error) error {
+func (i *issuance) attempt(outer context.Context, ask func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(i.ctx)
 	defer cancel()
-	i.mu.Lock()
-	i.stop[name] = cancel
-	i.mu.Unlock()
-	return ask(ctx)
+	defer context.AfterFunc(outer, cancel)()
+	select {
+	case i.turn <- struct{}{}:
+		defer func() { <-i.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return ask(context.WithValue(ctx, attemptKey{}, cancel))
 }
+
+// attemptKey finds, in the context of an attempt of ours, what ends it.
+type attemptKey struct{}
 
 func (i *issuance) served(name string) bool { return len(i.cache.AllMatchingCertificates(name)) > 0 }
 
@@ -317,17 +329,31 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// event hears what certmagic did. It is called within its work, so it only
-// notes.
-func (i *issuance) event(_ context.Context, what string, data map[string]any) error {
+// errPaused keeps certmagic from renewing while a pause lasts.
+var errPaused = errors.New("a failure is too short a time ago")
+
+// event hears what certmagic does. It is called within its work, so it only
+// notes. What certmagic begins by itself, a renewal, waits for the end of the
+// pause that its last failure brought, over restarts too.
+func (i *issuance) event(ctx context.Context, what string, data map[string]any) error {
 	name, _ := data["identifier"].(string)
+	end, ours := ctx.Value(attemptKey{}).(context.CancelFunc)
 	switch what {
+	case "cert_obtaining":
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if !ours && i.history.wait(name, i.s.cfg.Now()) > 0 {
+			return errPaused
+		}
 	case "cert_failed":
 		err, _ := data["error"].(error)
 		if errors.Is(err, context.Canceled) {
 			return nil
 		}
 		i.note(name, err)
+		if ours {
+			end()
+		}
 	case "cert_obtained":
 		i.note(name, nil)
 		select {
@@ -344,9 +370,6 @@ func (i *issuance) note(name string, err error) {
 	defer i.mu.Unlock()
 	i.history.note(name, err, i.s.cfg.Now())
 	if err != nil {
-		if stop := i.stop[name]; stop != nil {
-			stop()
-		}
 		i.s.failures.Inc()
 		i.log.Error("no certificate", "name", name, "error", err, "next", i.history.Names[name].Next)
 	} else {

@@ -9,6 +9,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -351,6 +354,117 @@ func TestFailuresPauseAndArePausedOverARestart(t *testing.T) {
 	}
 	if got := s.Status()[0]; got.SelfSigned || got.Failures != 0 {
 		t.Errorf("after a renewal by hand: %+v", got)
+	}
+}
+
+// While no authority answers, another key changes nothing, whoever asks for it
+// how often.
+func TestAnotherKeyWaitsForItsCertificate(t *testing.T) {
+	t.Parallel()
+	f, r := newFront(t), newResolver(t)
+	a := authority.New(t, authority.Options{HTTPPort: f.http, TLSPort: f.tls, DNS: r.addr})
+	var cfg Config
+	s := issuing(t, f, "nokey.test", authority.Pool(a), func(c *Config) {
+		c.Issuance.Authorities = []Authority{{Directory: a.URL}}
+		cfg = *c
+	})
+	s.Start()
+	waitFor(t, "issued", func() bool { return !s.Status()[0].SelfSigned && !s.Status()[2].SelfSigned })
+	before, file := s.Status()[0].Key, mustRead(t, filepath.Join(cfg.Dir, selfSignedKey))
+	a.Down.Store(true)
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			if err := s.NewKey(t.Context()); err == nil {
+				t.Error("another key without a certificate")
+			}
+		})
+	}
+	both.Wait()
+	if got := s.Status()[0].Key; got != before || mustRead(t, filepath.Join(cfg.Dir, selfSignedKey)) != file {
+		t.Error("the key changed")
+	}
+	a.Down.Store(false)
+	if err := s.Renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Status()[0].Key; got != before {
+		t.Error("a renewal took the key that was not to be")
+	}
+	s.Close()
+	entries, err := os.ReadDir(cfg.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), selfSignedKey+".") {
+			t.Errorf("left behind: %s", e.Name())
+		}
+	}
+}
+
+// A renewal that failed is not tried again before its pause is over, by
+// whatever process; the operator may.
+func TestARenewalWaitsForTheEndOfItsPause(t *testing.T) {
+	t.Parallel()
+	f, r := newFront(t), newResolver(t)
+	a := authority.New(t, authority.Options{HTTPPort: f.http, TLSPort: f.tls, DNS: r.addr})
+	var cfg Config
+	s := issuing(t, f, "renew.test", authority.Pool(a), func(c *Config) {
+		c.Issuance.Authorities = []Authority{{Directory: a.URL}}
+		cfg = *c
+	})
+	s.Start()
+	waitFor(t, "issued", func() bool { return !s.Status()[0].SelfSigned && !s.Status()[2].SelfSigned })
+	a.Down.Store(true)
+	if err := s.Renew(t.Context()); err == nil {
+		t.Fatal("renewed by nobody")
+	}
+	s.Close()
+	a.Down.Store(false)
+	s = open(t, cfg)
+	f.source.Store(s)
+	defer s.Close()
+	asked := a.Orders.Load()
+	// As certmagic does by itself.
+	if err := s.issue.magic.RenewCertSync(t.Context(), "renew.test", true); !errors.Is(err, errPaused) || a.Orders.Load() != asked {
+		t.Errorf("%v, %d orders", err, a.Orders.Load()-asked)
+	}
+	if err := s.Renew(t.Context()); err != nil || s.Status()[0].Failures != 0 {
+		t.Errorf("by hand: %v", err)
+	}
+}
+
+// A clock that is far off is told; what there is goes on being served.
+func TestAWrongClockIsToldAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	f, r := newFront(t), newResolver(t)
+	a := authority.New(t, authority.Options{HTTPPort: f.http, TLSPort: f.tls, DNS: r.addr})
+	var cfg Config
+	s := issuing(t, f, "clock.test", authority.Pool(a), func(c *Config) {
+		c.Issuance.Authorities = []Authority{{Directory: a.URL}}
+		cfg = *c
+	})
+	s.Start()
+	waitFor(t, "issued", func() bool {
+		return !s.Status()[0].SelfSigned && !s.Status()[1].SelfSigned && !s.Status()[2].SelfSigned
+	})
+	serial := f.leaf(t, "clock.test").SerialNumber
+	s.Close()
+	for off, want := range map[time.Duration]string{
+		365 * 24 * time.Hour:  "tls.expired",
+		-365 * 24 * time.Hour: "tls.not-yet-valid",
+	} {
+		cfg.Now = func() time.Time { return time.Now().Add(off) }
+		s := open(t, cfg)
+		f.source.Store(s)
+		if got := ids(s.Findings()); !slices.Contains(got, want) {
+			t.Errorf("%v: findings %q, want %s", off, got, want)
+		}
+		if f.leaf(t, "clock.test").SerialNumber.Cmp(serial) != 0 {
+			t.Errorf("%v: another certificate is served", off)
+		}
+		s.Close()
 	}
 }
 

@@ -2,8 +2,11 @@ package acme
 
 import (
 	"context"
+	"crypto"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -21,13 +24,11 @@ func (s *Source) Renew(ctx context.Context) error {
 	i := s.issue
 	var failed []error
 	for _, name := range i.names {
-		err := i.attempt(name, func(inner context.Context) error {
-			stop := context.AfterFunc(ctx, func() { i.stopAttempt(name) })
-			defer stop()
+		err := i.attempt(ctx, func(ctx context.Context) error {
 			if !i.served(name) {
-				return i.magic.ObtainCertAsync(inner, name)
+				return i.magic.ObtainCertAsync(ctx, name)
 			}
-			return i.magic.RenewCertAsync(inner, name, true)
+			return i.magic.RenewCertAsync(ctx, name, true)
 		})
 		switch {
 		case err != nil && ctx.Err() == nil && i.attemptsFor(name).Error != "":
@@ -41,32 +42,54 @@ func (s *Source) Renew(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-func (i *issuance) stopAttempt(name string) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if stop := i.stop[name]; stop != nil {
-		stop()
-	}
-}
-
-// NewKey makes another private key, which the next certificates carry, and
-// asks for those at once. The key before it is kept beside it, with the
-// ending ".old". Clients that remember keys will notice.
+// NewKey makes another private key and asks at once for certificates that
+// carry it. It takes the place of the one before only when the domain's
+// certificate has it: while no authority answers, everything stays as it is.
+// The old key is kept beside it, with the ending ".old". Clients that remember
+// keys will notice.
 func (s *Source) NewKey(ctx context.Context) error {
 	if s.cfg.Mode == Files {
 		return ErrNotIssued
 	}
+	s.keyMu.Lock()
+	defer s.keyMu.Unlock()
 	path := filepath.Join(s.cfg.Dir, selfSignedKey)
-	if err := os.Rename(path, path+".old"); err != nil {
-		return fmt.Errorf("put the key aside: %w", err)
-	}
-	key, err := makeKey(path)
+	next := path + ".next"
+	key, err := makeKey(next)
 	if err != nil {
-		return errors.Join(err, os.Rename(path+".old", path))
+		return err
 	}
 	if s.issue == nil {
-		return s.loadSelfSigned()
+		return errors.Join(replaceKey(path, next), s.loadSelfSigned())
 	}
+	before := *s.issue.key.key.Load()
 	s.issue.key.set(key)
-	return s.Renew(ctx)
+	err = s.Renew(ctx)
+	if !fitsKey(s.current.Load(), key) {
+		s.issue.key.set(before)
+		return errors.Join(err, os.Remove(next))
+	}
+	return errors.Join(err, replaceKey(path, next))
+}
+
+// replaceKey puts one key file in the place of another, which is kept.
+func replaceKey(path, next string) error {
+	// The path always has a key: without one, the next start would make another.
+	old := path + ".old"
+	if err := os.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget the key before the last: %w", err)
+	}
+	if err := os.Link(path, old); err != nil {
+		return fmt.Errorf("keep the key: %w", err)
+	}
+	if err := os.Rename(next, path); err != nil {
+		return fmt.Errorf("put the new key in its place: %w", err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// fitsKey tells whether a certificate is for a key.
+func fitsKey(cert *tls.Certificate, key crypto.Signer) bool {
+	public, ok := cert.Leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(key.Public())
 }

@@ -111,8 +111,7 @@ func makeKey(path string) (crypto.Signer, error) {
 // fits tells whether a certificate is for this key and exactly these names,
 // and is not over.
 func (s *Source) fits(leaf *x509.Certificate, key crypto.Signer) bool {
-	public, ok := leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	if !ok || !public.Equal(key.Public()) || s.cfg.Now().After(leaf.NotAfter) {
+	if !fitsKey(&tls.Certificate{Leaf: leaf}, key) || s.cfg.Now().After(leaf.NotAfter) {
 		return false
 	}
 	if len(leaf.DNSNames)+len(leaf.IPAddresses) != len(s.names) {

@@ -55,7 +55,8 @@ type Source struct {
 	log               *slog.Logger
 	reloads, failures prometheus.Counter
 	tickets           tickets
-	issue             *issuance // of the acme mode
+	issue             *issuance  // of the acme mode
+	keyMu             sync.Mutex // held while the key is changed
 
 	current atomic.Pointer[tls.Certificate]             // never nil after New; Leaf is set
 	others  atomic.Pointer[map[string]*tls.Certificate] // by name, those that are not current

@@ -45,7 +45,7 @@ func (a *App) openCertificates() error {
 // files; the error names the key of a file that cannot be.
 func issuanceOf(cfg *config.Config) (*acme.Issuance, error) {
 	c := cfg.ACME
-	i := &acme.Issuance{Email: c.Email, Profile: c.Profile}
+	i := &acme.Issuance{Email: c.Email, Profile: c.Profile, Resolver: cfg.DNS.Resolver}
 	for _, a := range []struct{ key, directory, id, file string }{
 		{"acme.eab_key_file", c.Directory, c.EABKeyID, c.EABKeyFile},
 		{"acme.second_eab_key_file", c.SecondDirectory, c.SecondEABKeyID, c.SecondEABKeyFile},
