@@ -39,6 +39,7 @@ func TestInteropServersInFront(t *testing.T) {
 				snippet := snippetOf(t, dir, name)
 				serve(t, argv(t, dir, snippet))
 				throughFront(t, r)
+				clientsAreKnown(t, r)
 			})
 		})
 	}
@@ -51,7 +52,7 @@ func behind(t *testing.T, dir string) *harness.Relay {
 		c.Listen.HTTPS = []string{"unix:" + filepath.Join(dir, "https")}
 		c.Listen.HTTP = []string{"127.0.0.1:8080"}
 		c.Listen.Proxies = []string{"unix"}
-		c.Limits.IMAPSessionsPerAccount = 1
+		c.Limits.HTTPSPerClient = 1
 	}})
 }
 
@@ -150,6 +151,31 @@ func throughFront(t *testing.T, r *harness.Relay) {
 	resp, err = plain.Get("http://relay.test/somewhere")
 	if err != nil || resp.StatusCode/100 != 3 || !strings.HasPrefix(resp.Header.Get("Location"), "https://relay.test") {
 		t.Errorf("port 80: %v, %v", resp, err)
+	}
+}
+
+// clientsAreKnown shows that the relay counts clients behind the server by
+// their own addresses: each may have one connection on 443.
+func clientsAreKnown(t *testing.T, r *harness.Relay) {
+	t.Helper()
+	for _, client := range []string{"198.51.100.7/32", "198.51.100.8/32"} {
+		if out, err := exec.CommandContext(t.Context(), "ip", "addr", "add", client, "dev", "lo").CombinedOutput(); err != nil {
+			t.Fatalf("an address for a client: %v\n%s", err, out)
+		}
+	}
+	greeted := func(client string) bool {
+		d := &net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}}
+		c, err := tls.DialWithDialer(d, "tcp", client+":443", &tls.Config{ServerName: "relay.test", RootCAs: r.CA.Pool, NextProtos: []string{"imap"}})
+		if err != nil {
+			return false
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(10 * time.Second))
+		line, _ := bufio.NewReader(c).ReadString('\n')
+		return strings.HasPrefix(line, "* OK")
+	}
+	if a, b, again := greeted("198.51.100.7"), greeted("198.51.100.8"), greeted("198.51.100.7"); !a || !b || again {
+		t.Errorf("one client %v, another %v, the first once more %v", a, b, again)
 	}
 }
 
