@@ -10,6 +10,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"barid/smtp"
@@ -26,6 +27,7 @@ type Client struct {
 	in   *bufio.Reader
 	out  *bufio.Writer
 	wait Patience
+	over atomic.Bool // the context of the present call has ended: no more waits
 
 	name       string
 	peer       string            // first word of its greeting
@@ -55,7 +57,7 @@ func Dialogue(ctx context.Context, conn net.Conn, name string, wait Patience) (*
 	set(&wait.Content, 10*time.Minute)
 	set(&wait.Write, time.Minute)
 	c := &Client{conn: conn, name: name, wait: wait}
-	c.over(conn)
+	c.talk(conn)
 	defer c.bound(ctx)()
 	c.expect(wait.Command)
 	reply, lines, err := readReply(c.in)
@@ -75,8 +77,8 @@ func Dialogue(ctx context.Context, conn net.Conn, name string, wait Patience) (*
 	return c, nil
 }
 
-// over makes the reader and writer of a connection.
-func (c *Client) over(conn net.Conn) {
+// talk makes the reader and writer of a connection.
+func (c *Client) talk(conn net.Conn) {
 	c.conn = conn
 	c.in = bufio.NewReaderSize(conn, maxReplyLine)
 	c.out = bufio.NewWriterSize(conn, 16<<10)
@@ -85,12 +87,24 @@ func (c *Client) over(conn net.Conn) {
 // bound lets the end of ctx end what waits for the peer.
 func (c *Client) bound(ctx context.Context) (stop func()) {
 	conn := c.conn
-	end := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	end := context.AfterFunc(ctx, func() {
+		c.over.Store(true)
+		conn.SetDeadline(past)
+	})
 	return func() { end() }
 }
 
-// expect begins a wait for the peer.
-func (c *Client) expect(d time.Duration) { c.conn.SetDeadline(time.Now().Add(d)) }
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
+// expect begins a wait for the peer; one that begins when the context has ended
+// is over at once, whichever of the two deadlines is set last.
+func (c *Client) expect(d time.Duration) {
+	c.conn.SetDeadline(time.Now().Add(d))
+	if c.over.Load() {
+		c.conn.SetDeadline(past)
+	}
+}
 
 // hello says EHLO and takes down the extensions.
 func (c *Client) hello() error {
@@ -162,7 +176,7 @@ func (c *Client) StartTLS(ctx context.Context, cfg *tls.Config) error {
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
-	c.over(secure)
+	c.talk(secure)
 	if err := c.hello(); err != nil {
 		return fmt.Errorf("EHLO after STARTTLS: %w", err)
 	}
@@ -237,7 +251,11 @@ func (c *Client) Send(ctx context.Context, e Envelope, content io.Reader) (per [
 	if err != nil {
 		return nil, false, err
 	}
-	if reply.Code != 354 {
+	switch {
+	case reply.Code/100 < 4 && reply.Code != 354:
+		// Only a reply to the content may say that it was taken.
+		return nil, false, fmt.Errorf("%w to DATA: %s", errReply, reply.Wire())
+	case reply.Code != 354:
 		c.spread(per, reply)
 		return per, false, c.reset()
 	}

@@ -16,7 +16,8 @@ import (
 )
 
 // peer plays the server's side: lines beginning with "S: " are said, with
-// "C: " expected. "C: *" takes the content up to its end.
+// "C: " expected. "C: *" takes the content up to its end,
+// "C: ..." anything until the client goes.
 func peer(t *testing.T, conn net.Conn, script string) <-chan struct{} {
 	t.Helper()
 	done := make(chan struct{})
@@ -27,6 +28,8 @@ func peer(t *testing.T, conn net.Conn, script string) <-chan struct{} {
 		for line := range strings.Lines(script) {
 			line = strings.TrimSpace(line)
 			switch {
+			case line == "C: ...":
+				io.Copy(io.Discard, in)
 			case line == "C: *":
 				for {
 					got, err := in.ReadString('\n')
@@ -195,6 +198,61 @@ C: *
 	if err == nil || per != nil || !sent {
 		t.Errorf("%v, sent %v, %v", per, sent, err)
 	}
+}
+
+// A 250 to DATA is no reply to a content that was not even sent.
+func TestAPeerThatAgreesToDATAHasTakenNothing(t *testing.T) {
+	client, _ := met(t, `
+S: 250 peer.test
+C: MAIL FROM:<us@relay.test>
+S: 250 fine
+C: RCPT TO:<good@peer.test>
+S: 250 fine
+C: DATA
+S: 250 fine
+`)
+	defer client.Close()
+	per, sent, err := client.Send(t.Context(), to("good"), strings.NewReader("a\r\n"))
+	if !errors.Is(err, errReply) || per != nil || sent {
+		t.Errorf("%v, sent %v, %v", per, sent, err)
+	}
+}
+
+// The end of the context ends a dialogue that waits for nothing just then.
+func TestTheContextEndsADialogueBetweenTwoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, _ := met(t, `
+S: 250 peer.test
+C: MAIL FROM:<us@relay.test>
+S: 250 fine
+C: RCPT TO:<good@peer.test>
+S: 250 fine
+C: DATA
+S: 354 go on
+C: ...
+`)
+		defer client.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		began := time.Now()
+		if _, _, err := client.Send(ctx, to("good"), &canceller{cancel, strings.NewReader("a\r\n")}); err == nil {
+			t.Error("no error")
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("left after %v", took)
+		}
+	})
+}
+
+// canceller ends a context before it reads.
+type canceller struct {
+	cancel func()
+	io.Reader
+}
+
+func (c *canceller) Read(b []byte) (int, error) {
+	c.cancel()
+	synctest.Wait() // the deadline has been set
+	return c.Reader.Read(b)
 }
 
 func TestWhatIsNoReplyEndsTheDialogue(t *testing.T) {
