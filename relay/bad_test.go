@@ -171,7 +171,7 @@ func TestAClientThatReadsNothing(t *testing.T) {
 				t.Fatal("nothing is dropped")
 			}
 		}
-		if held := s.s.queued.Load(); held > s.s.cfg.QueueBytes+1<<20 {
+		if held := s.s.memory.held.Load(); held > s.s.cfg.QueueBytes+1<<20 {
 			t.Errorf("%s: %d octets wait", name, held)
 		}
 		until(t, "it is cut", func() bool { return s.s.hub.find(deaf.key) == nil })
@@ -209,7 +209,7 @@ func TestTheNewestPacketIsDropped(t *testing.T) {
 		}
 	}
 	c.forget()
-	if n := s.queued.Load(); n != 0 {
+	if n := s.memory.held.Load(); n != 0 {
 		t.Errorf("%d octets are held by nobody", n)
 	}
 	if o, _ := c.push(wire.Frame{Kind: wire.Datagrams, Data: []byte{1}}); o != gone {
@@ -249,7 +249,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	for _, c := range all {
 		c.forget()
 	}
-	if n := s.queued.Load(); n != 0 {
+	if n := s.memory.held.Load(); n != 0 {
 		t.Errorf("%d octets are held by nobody", n)
 	}
 }

@@ -142,7 +142,7 @@ func (c *client) forward(f wire.Frame) {
 	}
 	if f.Key != c.last {
 		c.last = f.Key
-		c.peers.add(f.Key)
+		c.peers.add(f.Key, &c.s.memory)
 	}
 	var scratch []byte
 	if to.dialect == wire.P3 && c.dialect != wire.P3 {
@@ -165,7 +165,7 @@ func (c *client) forward(f wire.Frame) {
 			count.queueFull.Inc()
 		case noSpace:
 			count.noSpace.Inc()
-			count.full.Add(1)
+			c.s.memory.full.Add(1)
 		}
 		return o == taken
 	})

@@ -1,8 +1,6 @@
 package relay
 
 import (
-	"sync/atomic"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"barid/internal/metrics"
@@ -19,8 +17,6 @@ type counters struct {
 	inactiveAdded, inactiveRemoved             prometheus.Counter
 	noPeer, queueFull, untranslatable, noSpace prometheus.Counter
 	logins, refusals                           *prometheus.CounterVec
-
-	full atomic.Int64 // packets dropped because all queues together were full
 }
 
 func newCounters(m *metrics.Registry) counters {

@@ -77,7 +77,7 @@ func FuzzConnection(f *testing.F) {
 			}
 			c.forget()
 		}
-		if n := s.queued.Load(); n != 0 {
+		if n := s.memory.held.Load(); n != 0 {
 			t.Fatalf("%d octets stay", n)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 
 // hub knows who is connected, by key. It knows no dialect.
 type hub struct {
+	memory *memory // of peers
 	shards [64]shard
 }
 
@@ -25,21 +26,8 @@ type endpoint struct {
 	peers    peers     // to whom connections that ended have sent
 }
 
-// peers are keys that have had a packet from somebody, and hear when he is
-// gone. No more than so many are remembered.
-type peers map[wire.Key]struct{}
-
-func (p *peers) add(k wire.Key) {
-	if *p == nil {
-		*p = peers{}
-	}
-	if len(*p) < remembered {
-		(*p)[k] = struct{}{}
-	}
-}
-
-func newHub() *hub {
-	h := &hub{}
+func newHub(m *memory) *hub {
+	h := &hub{memory: m}
 	for i := range h.shards {
 		h.shards[i].endpoints = map[wire.Key]*endpoint{}
 	}
@@ -82,18 +70,23 @@ func (h *hub) register(c *client) (replaced, surplus *client) {
 
 // unregister forgets c, which has ended. It gives the connection that steps in,
 // if c was the one that got packets; or, when it was the last of its key, all
-// who shall hear of that.
+// who shall hear of that, whose memory the caller gives back.
 func (h *hub) unregister(c *client) (promoted *client, wasInactive bool, bereft peers) {
 	s := h.of(c.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.endpoints[c.key]
 	if e == nil { // c was one too many, and all others are gone already
+		c.peers.forget(h.memory)
 		return nil, true, nil
 	}
-	for k := range c.peers {
-		e.peers.add(k)
+	if e.peers == nil {
+		e.peers, c.peers = c.peers, nil
 	}
+	for _, k := range c.peers {
+		e.peers.add(k, h.memory)
+	}
+	c.peers.forget(h.memory)
 	if e.active != c {
 		e.inactive = slices.DeleteFunc(e.inactive, func(have *client) bool { return have == c })
 		return nil, true, nil

@@ -12,7 +12,8 @@ import (
 // However many connections a key has and in whatever order they end, there is
 // one that gets packets until the last is gone.
 func TestHubKeepsOneConnectionOfAKey(t *testing.T) {
-	h := newHub()
+	m := &memory{max: 1 << 20}
+	h := newHub(m)
 	k := wire.Key{1}
 	var all []*client
 	for range oldClients + 5 {
@@ -29,8 +30,9 @@ func TestHubKeepsOneConnectionOfAKey(t *testing.T) {
 			t.Fatal("the newest gets no packets")
 		}
 	}
-	all[7].peers.add(wire.Key{7})
-	all[20].peers.add(wire.Key{20})
+	all[2].peers.add(wire.Key{2}, m)
+	all[7].peers.add(wire.Key{7}, m)
+	all[20].peers.add(wire.Key{20}, m)
 	// One of the middle, then the newest ones; those that were too many last.
 	h.unregister(all[7])
 	for i := len(all) - 1; i >= 4; i-- {
@@ -44,22 +46,74 @@ func TestHubKeepsOneConnectionOfAKey(t *testing.T) {
 		if i == 4 && len(bereft) != 2 {
 			t.Errorf("%d peers hear of the end", len(bereft))
 		}
+		bereft.forget(m)
 	}
 	for i := range 4 {
 		if promoted, _, bereft := h.unregister(all[i]); promoted != nil || bereft != nil {
 			t.Fatalf("connection %d: %p, %v", i, promoted, bereft)
 		}
 	}
+	if held := m.held.Load(); held != 0 {
+		t.Errorf("%d octets of peers are held by nobody", held)
+	}
 }
 
 // Peers that are remembered are so many at most.
 func TestPeersAreBounded(t *testing.T) {
 	var p peers
+	m := &memory{max: 1 << 20}
 	for i := range 2 * remembered {
-		p.add(wire.Key{byte(i), byte(i >> 8)})
+		p.add(wire.Key{byte(i), byte(i >> 8)}, m)
+		p.add(wire.Key{byte(i), byte(i >> 8)}, m)
 	}
 	if len(p) != remembered {
 		t.Error(len(p))
+	}
+	if held := m.held.Load(); held != int64(remembered*wire.KeySize) || m.peers.Load() != held {
+		t.Errorf("%d octets are counted", held)
+	}
+	p.forget(m)
+	if m.held.Load() != 0 || m.peers.Load() != 0 {
+		t.Error("they keep memory when they are forgotten")
+	}
+}
+
+// Peers of all clients together have a share of the memory, and those with many
+// leave room to those with few.
+func TestPeersHaveAShareOfTheMemory(t *testing.T) {
+	const max = 64 << 10 // room for 256 peers, 64 of them for those with few
+	m := &memory{max: max}
+	var all []peers
+	for range 10 {
+		var p peers
+		for i := range 100 {
+			p.add(wire.Key{byte(i)}, m)
+		}
+		all = append(all, p)
+	}
+	if held := m.peers.Load(); held > max/8 || held <= max/8*3/4 {
+		t.Errorf("%d octets are held", held)
+	}
+	for i, p := range all {
+		if len(p) < firstPeers {
+			t.Errorf("client %d has %d peers", i, len(p))
+		}
+	}
+	if m.forgotten.Load() == 0 {
+		t.Error("nobody counted those that are not remembered")
+	}
+	for _, p := range all {
+		p.forget(m)
+	}
+	if m.held.Load() != 0 || m.peers.Load() != 0 {
+		t.Errorf("%d octets are held by nobody", m.held.Load())
+	}
+
+	// Packets that wait take memory first; peers get nothing beyond it.
+	m.take(max, max)
+	var p peers
+	if p.add(wire.Key{1}, m); len(p) != 0 || m.peers.Load() != 0 || m.held.Load() != max {
+		t.Errorf("%d peers, %d octets", len(p), m.held.Load())
 	}
 }
 

@@ -87,7 +87,7 @@ func newSite(t testing.TB, cfg Config) *site {
 			t.Error(err)
 		}
 		<-done
-		if held := s.s.queued.Load(); held != 0 {
+		if held := s.s.memory.held.Load(); held != 0 {
 			t.Errorf("%d octets of queues are still held", held)
 		}
 	})

@@ -28,11 +28,12 @@ func (s *Server) part(c *client) {
 	if promoted != nil && promoted.dialect == wire.V2 {
 		promoted.tell(wire.Frame{Kind: wire.Status, Code: wire.Healthy})
 	}
-	for k := range bereft {
+	for _, k := range bereft {
 		if peer := s.hub.find(k); peer != nil {
 			peer.tell(wire.Frame{Kind: wire.Gone, Key: c.key})
 		}
 	}
+	bereft.forget(&s.memory)
 }
 
 // tellReplaced says that another connection has the same key.

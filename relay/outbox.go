@@ -105,12 +105,11 @@ func (c *client) room(n int) (*chunk, outcome) {
 	if q.held+size > c.s.cfg.QueueBytes && q.first != nil {
 		return nil, full
 	}
-	memory := c.s.cfg.Memory
+	most := c.s.memory.max
 	if q.first != nil || size > chunkSize {
-		memory -= memory / 4 // the rest is for those for whom nothing waits
+		most -= most / 4 // the rest is for those for whom nothing waits
 	}
-	if c.s.queued.Add(size) > memory {
-		c.s.queued.Add(-size)
+	if !c.s.memory.take(size, most) {
 		return nil, noSpace
 	}
 	q.held += size
@@ -217,7 +216,7 @@ func (c *client) take() (control []byte, k *chunk) {
 func (c *client) free(k *chunk) {
 	size := int64(cap(k.b))
 	pool.put(k)
-	c.s.queued.Add(-size)
+	c.s.memory.give(size)
 	c.out.mu.Lock()
 	c.out.held -= size
 	c.out.mu.Unlock()

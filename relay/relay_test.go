@@ -342,6 +342,9 @@ func TestPeersHearWhoIsGone(t *testing.T) {
 		stranger.sync()
 		a.packet(b.key, "x")
 		b.expect(a.key, "x")
+		if n := s.value("iroh_peers_bytes_use"); n != firstPeers*wire.KeySize {
+			t.Errorf("%s: one peer costs %v octets", name, n)
+		}
 		a.conn.Close()
 		if f := b.recv(); f.Kind != wire.Gone || f.Key != a.key {
 			t.Errorf("%s: %+v", name, f)

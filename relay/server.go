@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"barid/internal/metrics"
@@ -41,9 +40,10 @@ type Config struct {
 	// Burst is at least 64 KiB.
 	BytesPerSecond, Burst int64
 	// QueueBytes bounds the memory of what waits for one client, Memory what
-	// waits for all of them, in octets. Default 2 MiB and 128 MiB. The last
-	// quarter of Memory is for the first 16 KiB that wait for a client: many who
-	// read slowly take nothing from those who do not.
+	// waits for all of them and the peers that are remembered, in octets. Default
+	// 2 MiB and 128 MiB. The last quarter of Memory is for the first 16 KiB that
+	// wait for a client: many who read slowly take nothing from those who do not.
+	// An eighth of it at most goes to peers.
 	QueueBytes, Memory int64
 	// Stall is how long a write to a client may make no progress. Default 2s.
 	Stall time.Duration
@@ -80,7 +80,7 @@ type Server struct {
 	log    *slog.Logger
 	count  counters
 	hub    *hub
-	queued atomic.Int64 // octets of memory that queues hold
+	memory memory
 	began  time.Time
 
 	ctx  context.Context // ends with Shutdown
@@ -97,9 +97,11 @@ type Server struct {
 func New(cfg Config) *Server {
 	cfg = cfg.withDefaults()
 	s := &Server{
-		cfg: cfg, log: cfg.Logger.With("part", "relay"), count: newCounters(cfg.Metrics), hub: newHub(), began: time.Now(),
+		cfg: cfg, log: cfg.Logger.With("part", "relay"), count: newCounters(cfg.Metrics), began: time.Now(),
 		clients: map[*client]struct{}{}, places: map[netip.Addr]int{},
 	}
+	s.memory.max = cfg.Memory
+	s.hub = newHub(&s.memory)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	cfg.Metrics.Limit(metrics.Limit{
 		Name: "iroh_clients", Help: "connections to the iroh relay", Max: int64(cfg.MaxClients),
@@ -107,8 +109,12 @@ func New(cfg Config) *Server {
 		Refused: func() int64 { s.mu.Lock(); defer s.mu.Unlock(); return s.refused },
 	})
 	cfg.Metrics.Limit(metrics.Limit{
-		Name: "iroh_queued_bytes", Help: "memory of packets that wait in the iroh relay", Max: cfg.Memory,
-		Use: s.queued.Load, Refused: s.count.full.Load,
+		Name: "iroh_memory_bytes", Help: "memory of packets that wait in the iroh relay, and of peers that it remembers", Max: cfg.Memory,
+		Use: s.memory.held.Load, Refused: s.memory.full.Load,
+	})
+	cfg.Metrics.Limit(metrics.Limit{
+		Name: "iroh_peers_bytes", Help: "the part of it that peers have, which hear when a client of the iroh relay is gone", Max: s.memory.forPeers(),
+		Use: s.memory.peers.Load, Refused: s.memory.forgotten.Load,
 	})
 	return s
 }

@@ -399,8 +399,8 @@ type Iroh struct {
 	// Burst is how much one connection may send at once after a pause, "64K" to
 	// "16G". Default "16M".
 	Burst Size `toml:"burst"`
-	// Memory bounds the memory of what waits for clients that read slowly, "1M"
-	// to "16G". Default "128M".
+	// Memory bounds the memory of what waits for clients that read slowly, and of
+	// who hears when a client is gone, "1M" to "16G". Default "128M".
 	Memory Size `toml:"memory"`
 }
 
