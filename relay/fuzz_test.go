@@ -70,6 +70,7 @@ func FuzzConnection(f *testing.F) {
 			from.messages = wire.Messages{Max: from.dialect.Max()}
 		}
 		from.forget()
+		from.peers.forget(&s.memory)
 		for _, c := range readers {
 			for _, k := c.take(); k != nil; _, k = c.take() {
 				readable(t, c.dialect, k)
