@@ -16,11 +16,7 @@ const listeners = 100
 // durable, just before the sender's 250. One listener shows how long after
 // that 250 the EXISTS comes; many show what each of them costs.
 func bell(ctx context.Context, o options) ([]Row, error) {
-	site, err := newSite(o.dir)
-	if err != nil {
-		return nil, err
-	}
-	s, err := site.start(ctx, o.barid, o.serverCPU)
+	s, err := startFresh(ctx, o)
 	if err != nil {
 		return nil, err
 	}

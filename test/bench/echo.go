@@ -75,17 +75,23 @@ func echo(c net.Conn) {
 	}
 }
 
-// echoGrowth is growth of the bare server.
-func echoGrowth(ctx context.Context, o options, h hello) (float64, error) {
-	addr, err := freeAddr()
-	if err != nil {
-		return 0, err
+// startBare runs this program as the bare server of a command, where the relay
+// would run, and gives its address.
+func startBare(ctx context.Context, o options, command string) (s *server, addr string, err error) {
+	if addr, err = freeAddr(); err != nil {
+		return nil, "", err
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return 0, fmt.Errorf("find this program: %w", err)
+		return nil, "", fmt.Errorf("find this program: %w", err)
 	}
-	s, err := startProcess(ctx, []string{"env", echoAddr + "=" + addr, self, echoCommand}, o.serverCPU, addr)
+	s, err = startProcess(ctx, []string{"env", echoAddr + "=" + addr, self, command}, o.serverCPU, addr)
+	return s, addr, err
+}
+
+// echoGrowth is growth of the bare server.
+func echoGrowth(ctx context.Context, o options, h hello) (float64, error) {
+	s, addr, err := startBare(ctx, o, echoCommand)
 	if err != nil {
 		return 0, err
 	}

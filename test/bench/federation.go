@@ -326,41 +326,7 @@ func twoRelays(ctx context.Context, o options, ways ...string) (w *world, a, b c
 
 // acrossPair is one at relay a who sends and one at relay b who waits.
 func acrossPair(ctx context.Context, a, b citizen, n int) (*pair, error) {
-	from, to := a.person('s', n), b.person('r', n)
-	p := &pair{to: to.address, content: letter.New(fmt.Sprintf("across-%d", n), from.address, letter.Size)}
-	var err error
-	if p.waiter, err = dialIMAP(ctx, b.imap, to, coreHello()); err != nil {
-		return nil, err
-	}
-	if _, err = p.waiter.do(`SELECT "INBOX"`); err == nil {
-		err = p.waiter.idle()
-	}
-	if err == nil {
-		p.sender, err = dialSMTP(ctx, a.smtp, from)
-	}
-	if err != nil {
-		p.waiter.Close()
-		return nil, err
-	}
-	return p, nil
-}
-
-// times sends so many messages, one after the other.
-func (p *pair) times(ctx context.Context, messages int) (took []time.Duration, err error) {
-	const warm = 20
-	for i := range warm + messages {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		d, err := p.once()
-		if err != nil {
-			return nil, err
-		}
-		if i >= warm {
-			took = append(took, d)
-		}
-	}
-	return took, nil
+	return joinPair(ctx, fmt.Sprintf("across-%d", n), a.smtp, a.person('s', n), b.imap, b.person('r', n))
 }
 
 // federation measures mail from one relay to another, by each way.

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 )
@@ -12,11 +10,7 @@ import (
 // the relay and at the bare server, by the processor time that the server
 // spends: the load takes as much on the other processor.
 func handshakes(ctx context.Context, o options) ([]Row, error) {
-	site, err := newSite(o.dir)
-	if err != nil {
-		return nil, err
-	}
-	s, err := site.start(ctx, o.barid, o.serverCPU)
+	s, err := startFresh(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -27,15 +21,7 @@ func handshakes(ctx context.Context, o options) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr, err := freeAddr()
-	if err != nil {
-		return nil, err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
-	}
-	bare, err := startProcess(ctx, []string{"env", echoAddr + "=" + addr, self, echoCommand}, o.serverCPU, addr)
+	bare, addr, err := startBare(ctx, o, echoCommand)
 	if err != nil {
 		return nil, err
 	}

@@ -14,11 +14,7 @@ const atOnce = 16
 
 // setup measures whole IMAP set-ups of accounts that were there before.
 func setup(ctx context.Context, o options) ([]Row, error) {
-	site, err := newSite(o.dir)
-	if err != nil {
-		return nil, err
-	}
-	s, err := site.start(ctx, o.barid, o.serverCPU)
+	s, err := startFresh(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -27,42 +23,34 @@ func setup(ctx context.Context, o options) ([]Row, error) {
 	if err := firstLogins(ctx, s, 'r', accounts, atOnce); err != nil {
 		return nil, err
 	}
-	before, err := s.cpu()
-	if err != nil {
-		return nil, err
-	}
-	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, o.duration)
 	defer cancel()
 	var done atomic.Int64
-	err = crowd(atOnce, func(int) error {
-		for ctx.Err() == nil {
-			n := done.Add(1)
-			// The whole set-up is done even when the time is up meanwhile.
-			c, err := dialIMAP(context.WithoutCancel(ctx), s.imap, person('r', int(n)%accounts), coreHello())
-			if err != nil {
-				return err
+	took, spent, err := s.cost(func() error {
+		return crowd(atOnce, func(int) error {
+			for ctx.Err() == nil {
+				n := done.Add(1)
+				// The whole set-up is done even when the time is up meanwhile.
+				c, err := dialIMAP(context.WithoutCancel(ctx), s.imap, person('r', int(n)%accounts), coreHello())
+				if err != nil {
+					return err
+				}
+				_, err = c.do(`SELECT "INBOX"`)
+				c.Close()
+				if err != nil {
+					return err
+				}
 			}
-			_, err = c.do(`SELECT "INBOX"`)
-			c.Close()
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+			return nil
+		})
 	})
-	if err != nil {
-		return nil, err
-	}
-	took := time.Since(began)
-	after, err := s.cpu()
 	if err != nil {
 		return nil, err
 	}
 	n := float64(done.Load())
 	return []Row{
 		{"IMAP set-ups per second", "1/s", n / took.Seconds(), higher, 1000},
-		{"CPU per IMAP set-up", "ms", ms(after.since(before).total) / n, lower, 0.8},
+		{"CPU per IMAP set-up", "ms", ms(spent.total) / n, lower, 0.8},
 	}, s.stop()
 }
 
@@ -92,48 +80,36 @@ func reconnects(ctx context.Context, o options) ([]Row, error) {
 		return nil, err
 	}
 	defer s.kill()
-	before, err := s.cpu()
-	if err != nil {
-		return nil, err
-	}
-	began := time.Now()
 	var next atomic.Int64
-	err = crowd(atOnce, func(int) error {
-		for i := next.Add(1) - 1; i < int64(accounts) && ctx.Err() == nil; i = next.Add(1) - 1 {
-			c, err := dialIMAP(ctx, s.imap, person('r', int(i)), coreHello())
-			if err != nil {
-				return err
+	took, spent, err := s.cost(func() error {
+		return crowd(atOnce, func(int) error {
+			for i := next.Add(1) - 1; i < int64(accounts) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				c, err := dialIMAP(ctx, s.imap, person('r', int(i)), coreHello())
+				if err != nil {
+					return err
+				}
+				_, err = c.do(`SELECT "INBOX"`)
+				c.Close()
+				if err != nil {
+					return err
+				}
 			}
-			_, err = c.do(`SELECT "INBOX"`)
-			c.Close()
-			if err != nil {
-				return err
-			}
-		}
-		return ctx.Err()
+			return ctx.Err()
+		})
 	})
-	if err != nil {
-		return nil, err
-	}
-	took := time.Since(began)
-	after, err := s.cpu()
 	if err != nil {
 		return nil, err
 	}
 	n := float64(accounts)
 	return []Row{
 		{"IMAP set-ups per second, each account's first after a start", "1/s", n / took.Seconds(), higher, 0},
-		{"CPU per IMAP set-up, each account's first after a start", "ms", ms(after.since(before).total) / n, lower, 0},
+		{"CPU per IMAP set-up, each account's first after a start", "ms", ms(spent.total) / n, lower, 0},
 	}, s.stop()
 }
 
 // birth measures first logins.
 func birth(ctx context.Context, o options) ([]Row, error) {
-	site, err := newSite(o.dir)
-	if err != nil {
-		return nil, err
-	}
-	s, err := site.start(ctx, o.barid, o.serverCPU)
+	s, err := startFresh(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -142,24 +118,15 @@ func birth(ctx context.Context, o options) ([]Row, error) {
 	if o.quick {
 		accounts = 100
 	}
-	before, err := s.cpu()
-	if err != nil {
-		return nil, err
-	}
-	began := time.Now()
-	if err := firstLogins(ctx, s, 'n', accounts, atOnce); err != nil {
-		return nil, err
-	}
-	took := time.Since(began)
-	after, err := s.cpu()
+	took, spent, err := s.cost(func() error { return firstLogins(ctx, s, 'n', accounts, atOnce) })
 	if err != nil {
 		return nil, err
 	}
 	n := float64(accounts)
 	return []Row{
 		{"accounts made by first login per second", "1/s", n / took.Seconds(), higher, 400},
-		{"CPU per account, first login", "ms", ms(after.since(before).total) / n, lower, 0},
-		{"of it in the kernel, first login", "ms", ms(after.since(before).kernel) / n, lower, 0},
+		{"CPU per account, first login", "ms", ms(spent.total) / n, lower, 0},
+		{"of it in the kernel, first login", "ms", ms(spent.kernel) / n, lower, 0},
 		{"the floor: SHA-512 of one password", "ms", ms(passwordFloor()), lower, 0},
 	}, s.stop()
 }

@@ -65,46 +65,30 @@ func receiveOne(ctx context.Context, o options, names *keyServer, algorithm stri
 	if err := firstLogins(ctx, s, 'r', mailboxes, 8); err != nil {
 		return nil, err
 	}
-	clients := make([]*smtpClient, peers)
-	defer func() {
-		for _, c := range clients {
-			if c != nil {
-				c.Close()
-			}
-		}
-	}()
-	for i := range clients {
-		if clients[i], err = dialPeer(ctx, addr); err != nil {
-			return nil, err
-		}
-	}
-	before, err := s.cpu()
+	clients, err := newCrew(peers, func(int) (*smtpClient, error) { return dialPeer(ctx, addr) })
 	if err != nil {
 		return nil, err
 	}
-	began := time.Now()
+	defer clients.Close()
 	ctx, cancel := context.WithTimeout(ctx, o.duration)
 	defer cancel()
 	var next, done atomic.Int64
-	err = crowd(peers, func(i int) error {
-		for ctx.Err() == nil {
-			n := next.Add(1) - 1
-			if !remembered && n >= int64(stock) {
-				return nil
+	took, spent, err := s.cost(func() error {
+		return crowd(peers, func(i int) error {
+			for ctx.Err() == nil {
+				n := next.Add(1) - 1
+				if !remembered && n >= int64(stock) {
+					return nil
+				}
+				to := []string{person('r', int(n)%mailboxes).address}
+				if err := clients[i].send(to, messages[int(n)%stock], nil); err != nil {
+					return err
+				}
+				done.Add(1)
 			}
-			to := []string{person('r', int(n)%mailboxes).address}
-			if err := clients[i].send(to, messages[int(n)%stock], nil); err != nil {
-				return err
-			}
-			done.Add(1)
-		}
-		return nil
+			return nil
+		})
 	})
-	if err != nil {
-		return nil, err
-	}
-	took := time.Since(began)
-	after, err := s.cpu()
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +99,7 @@ func receiveOne(ctx context.Context, o options, names *keyServer, algorithm stri
 	}
 	return []Row{
 		{"received per second, " + how, "1/s", n / took.Seconds(), higher, 0},
-		{"CPU per 1,000 received, " + how, "s", after.since(before).total.Seconds() / n * 1000, lower, 0},
+		{"CPU per 1,000 received, " + how, "s", spent.total.Seconds() / n * 1000, lower, 0},
 	}, s.stop()
 }
 

@@ -130,6 +130,15 @@ func (s site) start(ctx context.Context, program string, cpu int) (*server, erro
 	return p, nil
 }
 
+// startFresh starts barid on a site of its own.
+func startFresh(ctx context.Context, o options) (*server, error) {
+	site, err := newSite(o.dir)
+	if err != nil {
+		return nil, err
+	}
+	return site.start(ctx, o.barid, o.serverCPU)
+}
+
 // startProcess runs a program and waits until the addresses take connections.
 func startProcess(ctx context.Context, args []string, cpu int, addrs ...string) (*server, error) {
 	if cpu >= 0 {
@@ -206,6 +215,22 @@ type usage struct{ total, kernel time.Duration }
 
 func (u usage) since(before usage) usage {
 	return usage{u.total - before.total, u.kernel - before.kernel}
+}
+
+// cost does work, and tells how long it took and what the process spent
+// meanwhile.
+func (p *server) cost(work func() error) (took time.Duration, spent usage, err error) {
+	before, err := p.cpu()
+	if err != nil {
+		return 0, usage{}, err
+	}
+	began := time.Now()
+	if err := work(); err != nil {
+		return 0, usage{}, err
+	}
+	took = time.Since(began)
+	after, err := p.cpu()
+	return took, after.since(before), err
 }
 
 // cpu tells the processor time of the process since it began.

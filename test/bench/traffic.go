@@ -21,17 +21,22 @@ type pair struct {
 }
 
 func newPair(ctx context.Context, s *server, n int) (*pair, error) {
-	from, to := person('s', n), person('r', n)
-	p := &pair{to: to.address, content: letter.New(fmt.Sprintf("pair-%d", n), from.address, letter.Size)}
+	return joinPair(ctx, fmt.Sprintf("pair-%d", n), s.smtp, person('s', n), s.imap, person('r', n))
+}
+
+// joinPair logs from in where it submits, and to where it waits. The name
+// begins every Message-ID.
+func joinPair(ctx context.Context, name, submission string, from account, imap string, to account) (*pair, error) {
+	p := &pair{to: to.address, content: letter.New(name, from.address, letter.Size)}
 	var err error
-	if p.waiter, err = dialIMAP(ctx, s.imap, to, coreHello()); err != nil {
+	if p.waiter, err = dialIMAP(ctx, imap, to, coreHello()); err != nil {
 		return nil, err
 	}
 	if _, err = p.waiter.do(`SELECT "INBOX"`); err == nil {
 		err = p.waiter.idle()
 	}
 	if err == nil {
-		p.sender, err = dialSMTP(ctx, s.smtp, from)
+		p.sender, err = dialSMTP(ctx, submission, from)
 	}
 	if err != nil {
 		p.waiter.Close()
@@ -66,13 +71,27 @@ func (p *pair) once() (time.Duration, error) {
 	return a.at.Sub(began), a.err
 }
 
+// times sends so many messages, one after the other.
+func (p *pair) times(ctx context.Context, messages int) (took []time.Duration, err error) {
+	const warm = 20
+	for i := range warm + messages {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		d, err := p.once()
+		if err != nil {
+			return nil, err
+		}
+		if i >= warm {
+			took = append(took, d)
+		}
+	}
+	return took, nil
+}
+
 // latency measures MAIL FROM to EXISTS.
 func latency(ctx context.Context, o options) ([]Row, error) {
-	site, err := newSite(o.dir)
-	if err != nil {
-		return nil, err
-	}
-	s, err := site.start(ctx, o.barid, o.serverCPU)
+	s, err := startFresh(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -103,21 +122,7 @@ func oneByOne(ctx context.Context, s *server, messages int) ([]time.Duration, er
 		return nil, err
 	}
 	defer p.Close()
-	var took []time.Duration
-	const warm = 20
-	for i := range warm + messages {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		d, err := p.once()
-		if err != nil {
-			return nil, err
-		}
-		if i >= warm {
-			took = append(took, d)
-		}
-	}
-	return took, nil
+	return p.times(ctx, messages)
 }
 
 // manyPairs sends at a rate for all pairs together, at random moments.
@@ -193,14 +198,32 @@ func fanout(ctx context.Context, o options) ([]Row, error) {
 	return pour(ctx, o, 10, letter.Size, "10 recipients each", 5000, 0)
 }
 
+// crew is clients that send at once, each over a connection that stays.
+type crew []*smtpClient
+
+func newCrew(n int, dial func(i int) (*smtpClient, error)) (crew, error) {
+	var all crew
+	for i := range n {
+		c, err := dial(i)
+		if err != nil {
+			all.Close()
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+func (all crew) Close() {
+	for _, c := range all {
+		c.Close()
+	}
+}
+
 // pour sends as fast as the server takes it, each message of about size octets
 // and to that many recipients.
 func pour(ctx context.Context, o options, recipients, size int, how string, rate, cpu float64) ([]Row, error) {
-	site, err := newSite(o.dir)
-	if err != nil {
-		return nil, err
-	}
-	s, err := site.start(ctx, o.barid, o.serverCPU)
+	s, err := startFresh(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -208,52 +231,35 @@ func pour(ctx context.Context, o options, recipients, size int, how string, rate
 	if err := firstLogins(ctx, s, 'r', mailboxes, 8); err != nil {
 		return nil, err
 	}
-	clients := make([]*smtpClient, senders)
-	defer func() {
-		for _, c := range clients {
-			if c != nil {
-				c.Close()
-			}
-		}
-	}()
-	for i := range clients {
-		if clients[i], err = dialSMTP(ctx, s.smtp, person('s', i)); err != nil {
-			return nil, err
-		}
-	}
-	before, err := s.cpu()
+	clients, err := newCrew(senders, func(i int) (*smtpClient, error) { return dialSMTP(ctx, s.smtp, person('s', i)) })
 	if err != nil {
 		return nil, err
 	}
-	began := time.Now()
+	defer clients.Close()
 	ctx, cancel := context.WithTimeout(ctx, o.duration)
 	defer cancel()
 	var delivered atomic.Int64
-	err = crowd(senders, func(i int) error {
-		content := letter.New(fmt.Sprintf("sender-%d", i), clients[i].from, size)
-		to := make([]string, recipients)
-		for turn := i; ctx.Err() == nil; turn += senders {
-			for r := range to {
-				to[r] = person('r', (turn*recipients+r)%mailboxes).address
+	took, spent, err := s.cost(func() error {
+		return crowd(senders, func(i int) error {
+			content := letter.New(fmt.Sprintf("sender-%d", i), clients[i].from, size)
+			to := make([]string, recipients)
+			for turn := i; ctx.Err() == nil; turn += senders {
+				for r := range to {
+					to[r] = person('r', (turn*recipients+r)%mailboxes).address
+				}
+				_, message := content.Next()
+				if err := clients[i].send(to, message, nil); err != nil {
+					return err
+				}
+				delivered.Add(int64(recipients))
 			}
-			_, message := content.Next()
-			if err := clients[i].send(to, message, nil); err != nil {
-				return err
-			}
-			delivered.Add(int64(recipients))
-		}
-		return nil
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	took := time.Since(began)
-	after, err := s.cpu()
-	if err != nil {
-		return nil, err
-	}
 	n := float64(delivered.Load())
-	spent := after.since(before)
 	return []Row{
 		{"deliveries per second, " + how, "1/s", n / took.Seconds(), higher, rate},
 		{"CPU per 1,000 deliveries, " + how, "s", spent.total.Seconds() / n * 1000, lower, cpu},
