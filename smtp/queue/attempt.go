@@ -149,7 +149,7 @@ func (q *Queue) after(x *entry, s sorted, at Attempt) {
 	case !at.Reached:
 		x.tries = min(x.tries+1, 1000)
 		q.broke(d, x.last.Text)
-		q.enqueue(x, true) // it had its turn; the destination is what must wait
+		q.enqueue(x, x.tries < patience) // it had its turn; the destination is what must wait
 	case len(s.sent) > 0 && allTooMany(s.deferred):
 		q.enqueue(x, true)
 	default:
@@ -180,11 +180,32 @@ func (q *Queue) giveUp(ctx context.Context, item storage.QueueItem, failures []F
 	for _, f := range failures {
 		end.To = append(end.To, f.Recipient)
 	}
-	_, err := q.cfg.Store.Commit(ctx, storage.Batch{Ops: append(ops, end)})
+	result, err := q.cfg.Store.Commit(ctx, storage.Batch{Ops: append(ops, end)})
 	if err != nil {
 		return fmt.Errorf("give up a queued message: %w", err)
 	}
+	for _, per := range result.Per[:len(ops)] {
+		if per.Err != nil {
+			q.untold.WithLabelValues().Inc()
+			q.log.Warn("a sender cannot be told of a failure", "error", per.Err)
+		}
+	}
 	return nil
+}
+
+// sweeps looks for old entries again and again, beside run: each of thousands
+// that are given up costs a commit, and nobody else's mail waits for that.
+func (q *Queue) sweeps() {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-q.ctx.Done():
+			return
+		case <-tick.C:
+			q.sweep()
+		}
+	}
 }
 
 // sweep gives up what is too old though nothing is tried any more, and tells

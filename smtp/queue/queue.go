@@ -75,6 +75,10 @@ const (
 	// startSpread is within what time after a start everything is tried, or
 	// within Config.FirstRetry where that is shorter.
 	startSpread = time.Minute
+	// patience is how often in all an entry may fail to reach its destination
+	// before it stands behind the others of its sender: it may be the one that
+	// makes the peer hang up.
+	patience = 3
 	// sweepEvery is how often old entries are looked for.
 	sweepEvery = time.Minute
 	// keptIdle bounds the destinations that are remembered without mail.
@@ -91,7 +95,7 @@ type Queue struct {
 	work   sync.WaitGroup
 	wake   chan struct{} // something may be due
 
-	sent, failed, expired, warned *prometheus.CounterVec
+	sent, failed, expired, warned, untold *prometheus.CounterVec
 
 	mu       sync.Mutex // guards the fields below
 	entries  map[storage.QueueID]*entry
@@ -139,6 +143,7 @@ func (q *Queue) measure(m *metrics.Registry) {
 	q.sent = m.Counters("queue_sent_recipients", "Recipients whose destination took the mail.")
 	q.failed = m.Counters("queue_failed_recipients", "Recipients whose destination refused the mail for good.")
 	q.expired = m.Counters("queue_expired_recipients", "Recipients given up because the mail got too old.")
+	q.untold = m.Counters("queue_lost_notices", "Notifications of a failure that the store did not take.")
 	q.warned = m.Counters("queue_delay_notices", "Messages whose sender was told of a delay.")
 	m.Gauge("queue_oldest_seconds", "Age of the oldest message in the queue.", func() float64 { return float64(q.Summary().Oldest) })
 	m.Gauge("queue_in_flight", "Attempts under way.", func() float64 { return float64(q.Summary().InFlight) })
@@ -162,6 +167,7 @@ func (q *Queue) Start() {
 		defer stop()
 		q.run()
 	})
+	q.work.Go(q.sweeps)
 }
 
 // Stop ends attempts under way and waits for them. What they did not finish
@@ -176,8 +182,6 @@ func (q *Queue) Stop() {
 
 // run starts attempts whenever something changed or is due.
 func (q *Queue) run() {
-	sweep := time.NewTicker(sweepEvery)
-	defer sweep.Stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -186,8 +190,6 @@ func (q *Queue) run() {
 			return
 		case <-q.wake:
 		case <-timer.C:
-		case <-sweep.C:
-			q.sweep()
 		}
 		if next := q.pump(); next > 0 {
 			timer.Reset(next)

@@ -350,6 +350,67 @@ func TestABreakerHalfOpensClosesAndOpensTheWindow(t *testing.T) {
 }
 
 // Senders take turns, by octets: one with much mail does not hold up another.
+// A message at which the peer hangs up each time is not the one by which its
+// destination is judged for ever.
+func TestAMessageThatNoPeerBearsHoldsUpNoOther(t *testing.T) {
+	for what, sender := range map[string]string{"of the same sender": "a", "of another": "b"} {
+		t.Run(what, func(t *testing.T) {
+			within(t, func(t *testing.T) {
+				var bad storage.QueueID
+				s, p := newShelf(), &postman{how: func(_ string, item storage.QueueItem) Attempt {
+					if item.ID == bad {
+						return unreachable(item)
+					}
+					return delivered(item)
+				}}
+				bad = s.put("peer.test", "a", 3000, "x")
+				started(t, s, p, nil)
+				for range 20 { // breaks
+					time.Sleep(10 * time.Minute)
+				}
+				for range 5 {
+					s.put("peer.test", sender, 3000, "x")
+				}
+				time.Sleep(3 * time.Hour)
+				if n := s.left(); n != 1 {
+					t.Errorf("%d are left", n)
+				}
+			})
+		})
+	}
+}
+
+// Much that is given up at once, at a disk that takes its time, delays nobody.
+func TestGivingUpHoldsUpNothing(t *testing.T) {
+	within(t, func(t *testing.T) {
+		s, p := newShelf(), &postman{how: func(dest string, item storage.QueueItem) Attempt {
+			if dest == "dead.test" {
+				return unreachable(item)
+			}
+			return delivered(item)
+		}}
+		started(t, s, p, func(c *Config) {
+			tell := c.Tell
+			c.Tell = func(ctx context.Context, n Notice) []storage.Op {
+				time.Sleep(time.Second)
+				return tell(ctx, n)
+			}
+		})
+		for range 1000 {
+			s.put("dead.test", "a", 3000, "x")
+		}
+		time.Sleep(48*time.Hour + 2*time.Minute)
+		if n := len(s.told()); n == 0 || n == 2000 {
+			t.Fatalf("%d notices: it is not under way", n)
+		}
+		id := s.put("healthy.test", "b", 3000, "x")
+		time.Sleep(100 * time.Millisecond)
+		if _, err := s.Queued(t.Context(), id); err == nil {
+			t.Error("the mail of others waits")
+		}
+	})
+}
+
 func TestSendersTakeTurns(t *testing.T) {
 	within(t, func(t *testing.T) {
 		s, p := newShelf(), &postman{took: time.Second}
