@@ -48,6 +48,10 @@ func TestBrokenFramesEndTheirConnection(t *testing.T) {
 	if got := other.sync(); len(got) != 0 {
 		t.Errorf("%+v", got)
 	}
+	until(t, "all are counted as failed", func() bool { return s.value("relayserver_http_connections_closed_total") == 9 })
+	if n := s.value("relayserver_http_connections_errored_total"); n != 9 {
+		t.Errorf("%v connections failed", n)
+	}
 	unknown := s.join(how{dialect: wire.P3, private: seed(1)})
 	for _, number := range []byte{1, 2, 3, 9, 10, 11, 99} {
 		unknown.sendRaw([]byte{number, 1})
@@ -120,6 +124,12 @@ func TestFramesBeforeLogin(t *testing.T) {
 	}
 	if n := s.value("relayserver_accepts_total"); n != 1 {
 		t.Errorf("%v logins", n)
+	}
+	until(t, "all are counted as failed", func() bool { return s.value("relayserver_http_connections_errored_total") == 6 })
+	for name, want := range map[string]float64{"http_connections": 7, "http_connections_closed": 6} {
+		if n := s.value("relayserver_" + name + "_total"); n != want {
+			t.Errorf("%s: %v, not %v", name, n, want)
+		}
 	}
 }
 
@@ -385,6 +395,13 @@ func TestRequests(t *testing.T) {
 		}
 	}
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	// 5 upgrades that break off, 6 refusals.
+	until(t, "all ends are counted", func() bool { return s.value("relayserver_http_connections_closed_total") == 11 })
+	for name, want := range map[string]float64{"http_connections": 11, "http_connections_errored": 5} {
+		if n := s.value("relayserver_" + name + "_total"); n != want {
+			t.Errorf("%s: %v, not %v", name, n, want)
+		}
+	}
 }
 
 // Shutdown ends every kind of connection at once, in whatever state, and takes

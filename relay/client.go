@@ -50,10 +50,12 @@ func (c *client) run() {
 	c.forget()
 	if errors.Is(err, wire.ErrFrame) || errors.Is(err, wire.ErrWebSocket) {
 		c.s.count.refusals.WithLabelValues("broken frame").Inc()
+		c.s.count.requestsFailed.Inc()
 		c.s.log.Debug("client broke the protocol", "peer", c.key, "error", err)
 	}
 	c.goodbye(err)
 	c.source.release()
+	c.s.count.requestsOver.Inc()
 	c.s.leave(c)
 }
 
@@ -95,14 +97,22 @@ func (c *client) frame() ([]byte, error) {
 		switch {
 		case c.carriage == wire.Stream, op == wire.WSBinary:
 			c.source.moved = true
-			c.bucket.frames++
+			c.due()
 			return b, nil
 		case op == wire.WSPing:
-			c.bucket.frames++
+			c.due()
 			c.say(wire.AppendWSMessage(nil, wire.WSPong, b))
 		case op == wire.WSClose:
 			return nil, io.EOF
 		}
+	}
+}
+
+// due notes a frame that is to be paid for.
+func (c *client) due() {
+	c.bucket.frames++
+	if c.bucket.waited {
+		c.s.count.limitedFrames.Inc()
 	}
 }
 
@@ -135,9 +145,13 @@ func (c *client) forward(f wire.Frame) {
 	count := &c.s.count
 	count.packetsRecv.Inc()
 	count.bytesRecv.Add(float64(len(f.Data)))
+	disco := c.dialect.Disco(f)
+	if disco {
+		count.discoRecv.Inc()
+	}
 	to := c.s.hub.find(f.Key)
 	if to == nil {
-		count.noPeer.Inc()
+		count.drop(count.noPeer, disco)
 		return
 	}
 	if f.Key != c.last {
@@ -161,16 +175,18 @@ func (c *client) forward(f wire.Frame) {
 		switch o {
 		case taken:
 			count.bytesSent.Add(float64(len(f.Data)))
-		case full, gone:
-			count.queueFull.Inc()
+		case full:
+			count.drop(count.queueFull, to.dialect.Disco(f))
+		case gone:
+			count.drop(count.left, to.dialect.Disco(f))
 		case noSpace:
-			count.noSpace.Inc()
+			count.drop(count.noSpace, to.dialect.Disco(f))
 			c.s.memory.full.Add(1)
 		}
 		return o == taken
 	})
 	if !sent {
-		count.untranslatable.Inc()
+		count.drop(count.untranslatable, disco)
 	}
 }
 
@@ -206,12 +222,13 @@ func (c *client) beat() {
 
 // pay waits as long as the client has to for what it has sent.
 func (c *client) pay(n int) error {
-	n += frameCost * c.bucket.frames
+	cost := n + frameCost*c.bucket.frames
 	c.bucket.frames = 0
-	wait := c.bucket.take(int64(n), c.s.cfg.BytesPerSecond, c.s.cfg.Burst, c.s.now())
-	if wait <= 0 {
+	wait := c.bucket.take(int64(cost), c.s.cfg.BytesPerSecond, c.s.cfg.Burst, c.s.now())
+	if c.bucket.waited = wait > 0; !c.bucket.waited {
 		return nil
 	}
+	c.s.count.limitedBytes.Add(float64(n))
 	if !c.bucket.limited {
 		c.bucket.limited = true
 		c.s.count.limited.Inc()
@@ -281,6 +298,7 @@ type bucket struct {
 	level   int64 // octets that may be sent now
 	last    time.Duration
 	frames  int  // that are still to be paid for
+	waited  bool // for what was read last
 	limited bool // counted already
 }
 

@@ -7,15 +7,21 @@ import (
 )
 
 // counters are the relay's, under the names that the reference has for them
-// where it has one.
+// where it has one; those of ours that end in "_total" have that twice in its
+// metrics, and here.
 type counters struct {
 	bytesSent, bytesRecv                       prometheus.Counter
 	packetsSent, packetsRecv                   prometheus.Counter
 	othersSent, othersRecv, othersDropped      prometheus.Counter
 	gotPing, sentPong, unknown                 prometheus.Counter
-	limited, accepts, disconnects, uniqueKeys  prometheus.Counter
+	discoSent, discoRecv, discoDropped         prometheus.Counter
+	limited, limitedBytes, limitedFrames       prometheus.Counter
+	streams, websockets                        prometheus.Counter
+	requests, requestsOver, requestsFailed     prometheus.Counter
+	accepts, disconnects, uniqueKeys           prometheus.Counter
 	inactiveAdded, inactiveRemoved             prometheus.Counter
 	noPeer, queueFull, untranslatable, noSpace prometheus.Counter
+	left                                       prometheus.Counter
 	logins, refusals                           *prometheus.CounterVec
 }
 
@@ -33,7 +39,17 @@ func newCounters(m *metrics.Registry) counters {
 		gotPing:         c("got_ping", "Pings of iroh clients."),
 		sentPong:        c("sent_pong", "Pings of iroh clients that were answered."),
 		unknown:         c("unknown_frames", "Frames of a type that the relay does not know."),
-		limited:         c("conns_rx_ratelimited", "Connections of iroh clients that sent more than they may."),
+		discoSent:       c("disco_packets_sent", "Those of send_packets_sent with which iroh clients look for a direct way."),
+		discoRecv:       c("disco_packets_recv", "Those of send_packets_recv with which iroh clients look for a direct way."),
+		discoDropped:    c("disco_packets_dropped", "Those of send_packets_dropped with which iroh clients look for a direct way."),
+		limited:         c("conns_rx_ratelimited_total", "Connections of iroh clients that sent more than they may."),
+		limitedBytes:    c("bytes_rx_ratelimited_total", "Octets after which an iroh client had to wait, as it sent more than it may."),
+		limitedFrames:   c("frames_rx_ratelimited_total", "Frames that came later, as an iroh client sent more than it may."),
+		streams:         c("relay_accepts", "Upgrades of iroh clients of the first generation."),
+		websockets:      c("websocket_accepts", "Upgrades of iroh clients to a websocket."),
+		requests:        c("http_connections", "Connections that asked for the iroh relay."),
+		requestsOver:    c("http_connections_closed", "Ends of such connections, and requests that were refused."),
+		requestsFailed:  c("http_connections_errored", "Those of http_connections_closed that did not come to a login after the upgrade, or broke the protocol."),
 		accepts:         c("accepts", "Connections of iroh clients that logged in."),
 		disconnects:     c("disconnects", "Ends of such connections."),
 		uniqueKeys:      c("unique_client_keys", "Logins with a key that was not connected."),
@@ -43,7 +59,16 @@ func newCounters(m *metrics.Registry) counters {
 		queueFull:       dropped.WithLabelValues("queue full"),
 		untranslatable:  dropped.WithLabelValues("not for this peer"),
 		noSpace:         dropped.WithLabelValues("memory"),
+		left:            dropped.WithLabelValues("peer left"),
 		logins:          m.Counters("relayserver_logins_total", "Logins of iroh clients, by protocol and way.", "protocol", "login"),
 		refusals:        m.Counters("relayserver_refused_total", "Connections that did not come to a login, by reason.", "reason"),
+	}
+}
+
+// drop counts a packet that is dropped for a reason.
+func (c *counters) drop(reason prometheus.Counter, disco bool) {
+	reason.Inc()
+	if disco {
+		c.discoDropped.Inc()
 	}
 }

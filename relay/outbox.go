@@ -13,6 +13,7 @@ const chunkSize = 16 << 10
 type chunk struct {
 	b      []byte
 	frames int
+	disco  int // of them, packets with which clients look for a direct way
 	next   *chunk
 }
 
@@ -35,7 +36,7 @@ func (p *chunks) get(n int) *chunk {
 }
 
 func (p *chunks) put(c *chunk) {
-	c.b, c.frames, c.next = c.b[:0], 0, nil
+	c.b, c.frames, c.disco, c.next = c.b[:0], 0, 0, nil
 	if cap(c.b) > chunkSize {
 		p.large.Put(c)
 	} else {
@@ -91,6 +92,9 @@ func (c *client) push(f wire.Frame) (o outcome, start bool) {
 	}
 	at.b = c.carriage.Append(at.b, c.dialect, f)
 	at.frames++
+	if c.dialect.Disco(f) {
+		at.disco++
+	}
 	q.frames++
 	return taken, c.begin()
 }
@@ -205,6 +209,7 @@ func (c *client) take() (control []byte, k *chunk) {
 		}
 		q.frames -= k.frames
 		c.s.count.packetsSent.Add(float64(k.frames))
+		c.s.count.discoSent.Add(float64(k.disco))
 	}
 	if control == nil && k == nil {
 		q.writing = false
@@ -232,6 +237,8 @@ func (c *client) forget() {
 	q.mu.Unlock()
 	for k != nil {
 		next := k.next
+		c.s.count.left.Add(float64(k.frames))
+		c.s.count.discoDropped.Add(float64(k.disco))
 		c.free(k)
 		k = next
 	}

@@ -42,6 +42,11 @@ func TestEverybodyReachesEverybody(t *testing.T) {
 	if n := s.value("relayserver_send_packets_dropped_total"); n != 0 {
 		t.Errorf("%v packets dropped", n)
 	}
+	for name, want := range map[string]float64{"relay_accepts": 2, "websocket_accepts": 6, "http_connections": 8, "http_connections_closed": 0, "accepts": 8} {
+		if n := s.value("relayserver_" + name + "_total"); n != want {
+			t.Errorf("%s: %v, not %v", name, n, want)
+		}
+	}
 }
 
 // Marks and batches pass unchanged among the new, one by one to the old.
@@ -297,6 +302,9 @@ func TestTheSameKeyTwice(t *testing.T) {
 		}
 		other.packet(first.key, "to the second")
 		second.expect(other.key, "to the second")
+		if n := s.value("relayserver_clients_inactive_added_total"); n != 1 {
+			t.Errorf("%s: %v connections were replaced", name, n)
+		}
 		first.packet(other.key, "from the first")
 		other.expect(first.key, "from the first")
 		second.conn.Close()

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"barid/internal/metrics"
 	"barid/relay/wire"
 )
 
@@ -116,10 +117,15 @@ func TestAFrameThatDoesNotEnd(t *testing.T) {
 // is lost.
 func TestRateOfAConnection(t *testing.T) {
 	const rate, burst = 100_000, 200_000
-	inTime(t, Config{BytesPerSecond: rate, Burst: burst}, func(t *testing.T, s *Server) {
+	m := metrics.New()
+	inTime(t, Config{BytesPerSecond: rate, Burst: burst, Metrics: m}, func(t *testing.T, s *Server) {
 		p := pipe(t, s)
+		counted := &site{t: t, s: s, m: m}
 		p.sendRaw(wire.AppendClientInfo(nil, seed(1)))
 		p.sync()
+		if n := counted.value("relayserver_bytes_rx_ratelimited_total_total"); n != 0 {
+			t.Errorf("%v octets are said to be too many", n)
+		}
 		began := time.Now()
 		const packets, size = 20, 60_000
 		go func() {
@@ -135,6 +141,17 @@ func TestRateOfAConnection(t *testing.T) {
 		least := time.Duration(float64(packets*size-burst-largeChunk) / rate * float64(time.Second))
 		if took := time.Since(began); took < least || took > least+3*time.Second {
 			t.Errorf("it took %v, not %v", took, least)
+		}
+		// What the burst has room for came at once, and all else was late.
+		late := float64(packets*size - burst)
+		if n := counted.value("relayserver_bytes_rx_ratelimited_total_total"); n < late || n > late+2*largeChunk {
+			t.Errorf("%v octets were late, not %v", n, late)
+		}
+		if n := counted.value("relayserver_frames_rx_ratelimited_total_total"); n < late/size || n > packets {
+			t.Errorf("%v frames were late, not %v", n, late/size)
+		}
+		if n := counted.value("relayserver_conns_rx_ratelimited_total_total"); n != 1 {
+			t.Errorf("%v connections sent too much", n)
 		}
 	})
 }

@@ -63,8 +63,10 @@ type offer struct {
 }
 
 func (s *Server) serveRelay(w http.ResponseWriter, r *http.Request) {
+	s.count.requests.Inc()
 	o, why := read(r)
 	if why != "" {
+		s.count.requestsOver.Inc()
 		s.count.refusals.WithLabelValues("no upgrade").Inc()
 		if r.Header.Get("Upgrade") != "" {
 			w.Header().Set("Sec-WebSocket-Version", "13")
@@ -74,12 +76,15 @@ func (s *Server) serveRelay(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &client{s: s, dialect: o.dialect, carriage: o.carriage, place: placeOf(s.cfg.Client(r))}
 	if status := s.enter(c); status != 0 {
+		s.count.requestsOver.Inc()
 		s.count.refusals.WithLabelValues("too many").Inc()
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
 	if err := s.begin(c, o, w, r); err != nil {
+		s.count.requestsOver.Inc()
+		s.count.requestsFailed.Inc()
 		s.count.refusals.WithLabelValues("login").Inc()
 		s.log.Debug("client did not log in", "protocol", o.dialect.String(), "error", err)
 		c.source.release()
@@ -158,6 +163,11 @@ func (s *Server) begin(c *client, o offer, w http.ResponseWriter, r *http.Reques
 	stream.SetDeadline(time.Now().Add(loginTime))
 	if err := s.ctx.Err(); err != nil { // before it could be woken
 		return err
+	}
+	if o.carriage == wire.Stream {
+		s.count.streams.Inc()
+	} else {
+		s.count.websockets.Inc()
 	}
 	how, err := c.login(o.answer(), r)
 	if err != nil {

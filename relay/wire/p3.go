@@ -88,3 +88,17 @@ func numberP3(f Frame, from From) int {
 	}
 	return -1
 }
+
+// disco is what the datagrams begin with by which clients look for a direct way
+// to each other.
+const disco = "TS\xf0\x9f\x92\xac"
+
+// Disco tells whether a packet begins with such a datagram. The relay passes it
+// on like all others.
+func (d Dialect) Disco(f Frame) bool {
+	b := f.Data
+	if d == P3 && len(b) >= 2 {
+		b = b[2:]
+	}
+	return len(b) >= len(disco) && string(b[:len(disco)]) == disco
+}
