@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// canon is a way in which a body is put in order before it is hashed
+// canon is a way in which header or body is put in order before it is hashed
 // (RFC 6376 section 3.4).
 type canon uint8
 
@@ -17,25 +17,25 @@ const (
 
 func (c canon) String() string { return [...]string{"simple", "relaxed"}[c] }
 
-// parseCanon reads c=, header "/" body, both simple unless said otherwise, and
-// gives that of the body.
-func parseCanon(s string) (body canon, ok bool) {
-	first, second, two := strings.Cut(s, "/")
-	if first != "simple" && first != "relaxed" {
-		return simple, false
+// parseCanon reads c=, header "/" body, both simple unless said otherwise.
+func parseCanon(s string) (head, body canon, ok bool) {
+	switch s {
+	case "simple", "simple/simple":
+		return simple, simple, true
+	case "simple/relaxed":
+		return simple, relaxed, true
+	case "relaxed", "relaxed/simple":
+		return relaxed, simple, true
+	case "relaxed/relaxed":
+		return relaxed, relaxed, true
 	}
-	switch {
-	case !two || second == "simple":
-		return simple, true
-	case second == "relaxed":
-		return relaxed, true
-	}
-	return simple, false
+	return simple, simple, false
 }
 
 // body hashes a body in order as it arrives. It stands in front of the
 // library: a body that is not the one of bh= costs neither a look-up nor a
-// second reading. It decides nothing for a signature, only against one.
+// second reading. For a signature it decides only where the library does not
+// look (holdsLate); else only against one.
 type body struct {
 	canon canon
 	hash  hash.Hash

@@ -4,7 +4,9 @@
 // Signatures are verified and made by emersion/go-msgauth (library.go). All
 // else is what stands in front of it: bounds, so that it never meets what
 // costs it more than its size; the tags, which it reads less strictly or
-// otherwise; the keys, which are remembered.
+// otherwise; the keys, which are remembered. Its clock alone has nothing in
+// front: what it thinks too late by less than five minutes is checked without
+// it (late.go).
 //
 // A Check is fed with content as it arrives and says at the end whether the
 // domain of the author signed it; a Signing is fed in the same way and gives

@@ -18,8 +18,8 @@ import (
 //
 // What can still be wrong is little, and its error says no more than its
 // kind: a signature that does not hold (Mismatch), or a lasting fault, of
-// which only its own clock is left (Expired). A body that cannot be read is
-// ErrContent.
+// which only its own clock is left. By ours the signature is in time, so that
+// one is for holdsLate. A body that cannot be read is ErrContent.
 func verify(s *signature, owner string, k *key, header string, body io.Reader) error {
 	// The library copies by way of a WriterTo, which would take a buffer of
 	// 32 KiB for each message.
@@ -42,11 +42,16 @@ func verify(s *signature, owner string, k *key, header string, body io.Reader) e
 		return nil
 	case !dkim.IsPermFail(all[0].Err):
 		return Mismatch
-	case !s.expires.IsZero():
-		return Expired
+	case all[0].Err.Error() != libraryExpired:
+		return Syntax
+	case !holdsLate(s, k, header):
+		return Mismatch
 	}
-	return Syntax
+	return nil
 }
+
+// libraryExpired is how the library says that x= has passed.
+const libraryExpired = "dkim: signature has expired"
 
 // sign begins a signature of the library's: relaxed for the header, simple for
 // the body, dated by the clock of the machine. Its Close must be called.

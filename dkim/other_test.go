@@ -1,13 +1,16 @@
 package dkim
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"encoding/base64"
 	"errors"
+	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 // holdsPlainly checks the first signature of a mail as the RFC says it, with
@@ -55,10 +58,67 @@ func TestAnotherImplementationAgrees(t *testing.T) {
 			}
 			for _, c := range []string{"simple/simple", "simple/relaxed", "relaxed/simple", "relaxed/relaxed"} {
 				m := forgeWith(k, mail, map[string]string{"c": c, "h": "From:To:X:From:Subject"})
+				agree(t, m, k)
 				for _, n := range []int{1, 3, 1 << 20} {
 					if err := verdict(verifier(z), m, n); err != nil {
 						t.Errorf("%s: %v for %q", c, err, m)
 					}
+				}
+			}
+		}
+	}
+}
+
+// agree asks the library and holdsLate about each signature of a mail whose
+// body is right and whose time has not passed.
+func agree(t testing.TB, mail string, k Key) {
+	t.Helper()
+	c := verifier(newZone()).Check()
+	io.WriteString(c, mail)
+	record, err := readKey(k.Record().Text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range c.signatures {
+		if s.err != nil || c.empty.over || !s.covers(c.fields) || record.admits(s.signature) != nil ||
+			!s.expires.IsZero() && s.expires.Before(now.Add(time.Hour)) || !bytes.Equal(c.bodies[s.body].end(), s.bodyHash) {
+			continue
+		}
+		header := s.reduced(c.fields)
+		text := strings.NewReader(mail[int64(len(mail))-c.size:])
+		library := verify(s.signature, s.selector+"._domainkey."+s.domain, record, header, text)
+		if late := holdsLate(s.signature, record, header); late != (library == nil) {
+			t.Fatalf("by the library %v, if it came late %t: %q", library, late, mail)
+		}
+	}
+}
+
+// changed is a mail with one octet of its header another one.
+func changed(mail string, at int) string {
+	b := []byte(mail)
+	at %= strings.Index(mail, "\r\n\r\n")
+	b[at] ^= 0x20
+	return string(b)
+}
+
+// What differs in the header counts late as it does in time: the letter case of
+// a name, a blank, which of several fields, and each octet at all.
+func TestLateAndInTimeAreJudgedAlike(t *testing.T) {
+	const fields = "X: one\r\nx:  two\r\n\t2 \r\nX\t: \r\n \r\nDKIM-Signature: z\r\n"
+	for _, k := range []Key{rsaKey(), edKey()} {
+		for _, c := range []string{"simple/simple", "relaxed/relaxed"} {
+			for _, h := range []string{"from:from", "x:from:x:to:nothing:X:x", "to:x:from:subject:dkim-signature"} {
+				m := forgeWith(k, fields+plainMail, map[string]string{"c": c, "h": h})
+				agree(t, m, k)
+				for at := range strings.Index(m, "\r\n\r\n") {
+					agree(t, changed(m, at), k)
+				}
+				for _, edit := range []*strings.Replacer{
+					strings.NewReplacer("X: one\r\n", ""), strings.NewReplacer("x:  two", "x: two"), strings.NewReplacer("x:  two", "X:  two"),
+					strings.NewReplacer("\r\n\t2", " 2"), strings.NewReplacer("X\t:", "X:"), strings.NewReplacer("Subject: ", "Subject:"),
+					strings.NewReplacer("To: bob", "X: three\r\nTo: bob"), strings.NewReplacer("From: Alice", "From:  Alice"),
+				} {
+					agree(t, edit.Replace(m), k)
 				}
 			}
 		}
@@ -89,6 +149,8 @@ func FuzzCanonicalization(f *testing.F) {
 		z := newZone(edKey())
 		for _, c := range []string{"simple/simple", "simple/relaxed", "relaxed/simple", "relaxed/relaxed"} {
 			m := forge(mail, map[string]string{"c": c, "h": h})
+			agree(t, m, edKey())
+			agree(t, changed(m, int(at)), edKey())
 			if err := verdict(verifier(z), m, int(at)+1); err != nil && !errors.Is(err, ErrTooBig) && !errors.Is(err, EmptyLines) && !errors.Is(err, TooBig) {
 				t.Fatalf("%s: %v for %q", c, err, m)
 			}
@@ -138,6 +200,7 @@ func FuzzSignature(f *testing.F) {
 		if err == nil && (len(raw) > maxSignature || len(s.names) > maxNames) {
 			t.Fatalf("%+v", s)
 		}
+		agree(t, raw+plainMail, edKey())
 		if err := verdict(verifier(z), raw+plainMail, 1<<20); err == nil && !strings.Contains(raw, "ed25519") {
 			t.Fatalf("holds: %q", raw)
 		} else if errors.Is(err, ErrContent) {

@@ -12,7 +12,7 @@ const (
 	BodyLength Reason = "body-length" // l=: the end of the body is anybody's
 	Identity   Reason = "identity"    // i= is not of the domain as spelled in d=, or the key does not allow it
 	Author     Reason = "author"      // h= does not name From for each that there is
-	Expired    Reason = "expired"     // x= has passed, or is not after t=
+	Expired    Reason = "expired"     // x= has passed five minutes ago, or is not after t=
 	Future     Reason = "future"      // t= is still to come
 	EmptyLines Reason = "empty-lines" // over 8,192 of them in a row in the body
 	BodyHash   Reason = "body-hash"   // the body is another one

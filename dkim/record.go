@@ -1,6 +1,7 @@
 package dkim
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
@@ -20,9 +21,10 @@ const (
 type key struct {
 	algorithm string // "rsa" or "ed25519"
 	octets    []byte // of the key itself
-	bits      int    // of an RSA key
-	testing   bool   // t=y
-	strict    bool   // t=s: i= has the domain itself
+	public    crypto.PublicKey
+	bits      int  // of an RSA key
+	testing   bool // t=y
+	strict    bool // t=s: i= has the domain itself
 }
 
 // readKey reads the text of a TXT record. What is wrong with it is a Reason:
@@ -73,6 +75,7 @@ func (k *key) measure() error {
 		if len(k.octets) != ed25519.PublicKeySize {
 			return BadKey
 		}
+		k.public = ed25519.PublicKey(k.octets)
 		return nil
 	case "", "rsa":
 		k.algorithm = "rsa"
@@ -92,6 +95,7 @@ func (k *key) measure() error {
 	if k.bits = r.N.BitLen(); k.bits < minRSA || k.bits > maxRSA || r.E < 3 {
 		return BadKey
 	}
+	k.public = public
 	return nil
 }
 

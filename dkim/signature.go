@@ -19,8 +19,10 @@ const signatureField = "dkim-signature"
 // signature is one DKIM-Signature field as read.
 type signature struct {
 	raw       string // the field
+	unsigned  string // the field without the value of b=
 	at        int    // its place among the fields
 	algorithm string // "rsa" or "ed25519"
+	head      canon
 	body      canon
 	domain    string   // d=, lower case
 	identity  string   // the domain of i=, lower case
@@ -29,6 +31,7 @@ type signature struct {
 	signed    time.Time
 	expires   time.Time // zero for never
 	bodyHash  []byte
+	octets    []byte // b=
 }
 
 // readSignature reads a field by RFC 6376 section 3.5. What is wrong with it
@@ -93,7 +96,7 @@ func (s *signature) readAlgorithm(list tags) error {
 	}
 	ok := true
 	if list.has("c") {
-		s.body, ok = parseCanon(list.get("c"))
+		s.head, s.body, ok = parseCanon(list.get("c"))
 	}
 	if !ok {
 		return Algorithm
@@ -164,9 +167,11 @@ func (s *signature) readHashes(list tags) (err error) {
 	if s.bodyHash, err = list.octets("bh"); err != nil {
 		return Syntax
 	}
-	if _, err = list.octets("b"); err != nil {
+	if s.octets, err = list.octets("b"); err != nil {
 		return Syntax
 	}
+	b, _ := list.find("b")
+	s.unsigned = s.raw[:b.start] + s.raw[b.end:]
 	return nil
 }
 

@@ -42,8 +42,8 @@ const (
 	// maxReadings of the body, whatever the signatures and their keys: all keys
 	// of one signature, remembered and looked up anew.
 	maxReadings = 2 * maxRecords
-	// tolerance is how far ahead of ours the clock of a signer may be. Behind
-	// x= there is none: the library has none.
+	// tolerance is how far the clock of a signer may be from ours: how long t=
+	// may be still to come, and how long x= may have passed.
 	tolerance = 5 * time.Minute
 	// freshEnough is the age up to which a key counts as looked up just now.
 	freshEnough = 10 * time.Second
@@ -62,8 +62,7 @@ type VerifierConfig struct {
 	// LookUpTime bounds the look-ups for one content. Default 30s.
 	LookUpTime time.Duration
 	Metrics    *metrics.Registry
-	// Now is the clock that t= and x= are held against. Default time.Now, by
-	// which the library judges x= as well.
+	// Now is the clock that t= and x= are held against. Default time.Now.
 	Now func() time.Time
 }
 
@@ -248,7 +247,7 @@ func (c *Check) try(ctx context.Context, s *signature, content Content) error {
 		return Author
 	case s.signed.After(now.Add(tolerance)):
 		return Future
-	case !s.expires.IsZero() && s.expires.Before(now):
+	case !s.expires.IsZero() && s.expires.Before(now.Add(-tolerance)):
 		return Expired
 	case c.empty.over:
 		return EmptyLines
