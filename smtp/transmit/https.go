@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"barid/smtp"
@@ -25,7 +27,8 @@ const (
 	inMemory = 256 << 10
 	// maxAnswer bounds what is read of an answer.
 	maxAnswer = 4 << 10
-	// quietly bounds the wait for an answer after the content has left.
+	// quietly bounds each wait for a peer: for a piece of content to leave, and
+	// for the answer.
 	quietly = time.Minute
 )
 
@@ -53,7 +56,6 @@ func (t *Transmitter) webClient(trust trust) *http.Client {
 			TLSClientConfig:        &tls.Config{RootCAs: t.cfg.Roots, InsecureSkipVerify: trust != verified, MinVersion: tls.VersionTLS12},
 			ForceAttemptHTTP2:      true,
 			TLSHandshakeTimeout:    t.cfg.Connect,
-			ResponseHeaderTimeout:  quietly,
 			MaxResponseHeaderBytes: 16 << 10,
 			MaxIdleConns:           inAll,
 			MaxIdleConnsPerHost:    perHost,
@@ -79,7 +81,7 @@ func (a *attempt) url() string {
 // knock finds out whether a host takes mail by HTTPS: a relay says to GET that
 // another method is wanted. Nothing of the message is told.
 func (t *Transmitter) knock(ctx context.Context, a *attempt) error {
-	ctx, cancel := context.WithTimeout(ctx, t.cfg.Connect+quietly)
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.Connect+t.quietly)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url(), nil)
 	if err != nil {
@@ -116,18 +118,18 @@ func (a *attempt) https(ctx context.Context) (out Outcome, err error) {
 			return Outcome{}, err
 		}
 	}
-	req, err := a.request(ctx)
-	if err != nil {
-		return Outcome{}, err
-	}
-	resp, err := a.client().Do(req)
+	status, text, left, err := a.post(ctx)
 	if err != nil {
 		t.known.note(a.key, HTTPS, false, 0)
-		return Outcome{}, hide(err)
+		if !left {
+			return Outcome{}, hide(err)
+		}
+		// As with SMTP, it may have arrived: another way now would double it.
+		out = all(a.m, smtp.NewReply(451, "4.4.2", "Connection to %s lost while it was to acknowledge the message by HTTPS", a.host.name))
+		out.Reached, out.Channel = true, HTTPS
+		return out, nil
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if resp.StatusCode == http.StatusOK {
+	if status == http.StatusOK {
 		t.known.note(a.key, HTTPS, true, t.since(began))
 		t.ports.answered(t.cfg.Now())
 		out = all(a.m, smtp.NewReply(250, "2.0.0", "OK (HTTPS)"))
@@ -135,9 +137,9 @@ func (a *attempt) https(ctx context.Context) (out Outcome, err error) {
 		return out, nil
 	}
 	reply := wire.ParseReply(text)
-	if err != nil || reply == nil || reply.Code < 400 {
+	if reply == nil || reply.Code < 400 {
 		t.known.note(a.key, HTTPS, false, 0)
-		return Outcome{}, fmt.Errorf("%w: POST %s answers %d", errNoRelay, deliveryPath, resp.StatusCode)
+		return Outcome{}, fmt.Errorf("%w: POST %s answers %d", errNoRelay, deliveryPath, status)
 	}
 	t.known.note(a.key, HTTPS, true, 0)
 	if len(a.m.To) > 1 {
@@ -146,6 +148,58 @@ func (a *attempt) https(ctx context.Context) (out Outcome, err error) {
 	out = all(a.m, forward(a.host, net.JoinHostPort(a.host.name, strconv.Itoa(int(t.cfg.HTTPSPort))), reply))
 	out.Reached, out.Channel = true, HTTPS
 	return out, nil
+}
+
+// errQuiet: a host let a minute pass.
+var errQuiet = errors.New("nothing happened for too long")
+
+// post sends the message and gives the answer: a piece of the content leaves,
+// or of the answer comes, within quietly each. After an error, left tells that
+// all of the content had gone.
+func (a *attempt) post(ctx context.Context) (status int, text []byte, left bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	quiet := time.AfterFunc(a.t.quietly, func() { cancel(errQuiet) })
+	defer quiet.Stop()
+	moved := func() { quiet.Reset(a.t.quietly) }
+	var gone atomic.Bool
+	req, err := a.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn:      func(httptrace.GotConnInfo) { gone.Store(false); moved() }, // the first time, or again
+		WroteRequest: func(w httptrace.WroteRequestInfo) { gone.Store(w.Err == nil); moved() },
+	}), moved)
+	if err != nil {
+		return 0, nil, false, err
+	}
+	resp, err := a.client().Do(req)
+	if err != nil {
+		return 0, nil, gone.Load(), cause(ctx, err)
+	}
+	defer resp.Body.Close()
+	moved()
+	text, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if resp.StatusCode == http.StatusOK {
+		err = nil // that was the answer, whatever is told beside it
+	}
+	return resp.StatusCode, text, gone.Load(), cause(ctx, err)
+}
+
+// cause says why ctx ended, where that is what an error comes from.
+func cause(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errQuiet) {
+		return errQuiet
+	}
+	return err
+}
+
+// watched tells of each piece that is read.
+type watched struct {
+	io.ReadCloser
+	moved func()
+}
+
+func (w watched) Read(b []byte) (int, error) {
+	w.moved()
+	return w.ReadCloser.Read(b)
 }
 
 // oneByOne posts the message for each recipient by itself, where SMTP is of no
@@ -166,8 +220,8 @@ func (a *attempt) oneByOne(ctx context.Context) (Outcome, error) {
 }
 
 // request makes the POST: the envelope in header fields, the content as after
-// DATA, dots doubled, without the end.
-func (a *attempt) request(ctx context.Context) (*http.Request, error) {
+// DATA, dots doubled, without the end. Moved is called for each piece of it.
+func (a *attempt) request(ctx context.Context, moved func()) (*http.Request, error) {
 	body, size, err := a.body()
 	if err != nil {
 		return nil, err
@@ -176,6 +230,16 @@ func (a *attempt) request(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+	if whole := req.GetBody; whole != nil {
+		req.GetBody = func() (io.ReadCloser, error) {
+			again, err := whole()
+			if err != nil {
+				return nil, err
+			}
+			return watched{again, moved}, nil
+		}
+	}
+	req.Body = watched{req.Body, moved}
 	req.ContentLength = size
 	req.Header.Set("User-Agent", "barid")
 	if !a.m.From.IsNull() {

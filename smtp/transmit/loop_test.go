@@ -2,6 +2,7 @@ package transmit
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -111,5 +112,66 @@ func TestAStallEndsTheAttempt(t *testing.T) {
 				t.Errorf("%s, reached %v, after %v: %s", outcome(out), out.Reached, time.Since(began), out.Per[0].Text)
 			}
 		})
+	}
+}
+
+// A relay that is lost once it has all of a message may have taken it: by
+// another way now it would come twice. One that never had all of it cannot.
+func TestAnAnswerThatDoesNotComeByHTTPSDoublesNothing(t *testing.T) {
+	large := letter("peer.test", "a")
+	large.Content = content(strings.Repeat(strings.Repeat("x", 70)+"\r\n", 100_000))
+	for what, c := range map[string]struct {
+		message Message
+		handle  func(http.ResponseWriter, *http.Request)
+		want    string
+		bySMTP  int
+	}{
+		"a reset behind the content": {letter("peer.test", "a"), func(_ http.ResponseWriter, q *http.Request) {
+			io.Copy(io.Discard, q.Body)
+			panic(http.ErrAbortHandler)
+		}, "451 4.4.2", 0},
+		"no answer": {letter("peer.test", "a"), func(_ http.ResponseWriter, q *http.Request) {
+			io.Copy(io.Discard, q.Body)
+			<-q.Context().Done()
+		}, "451 4.4.2", 0},
+		"no answer to a large one": {large, func(_ http.ResponseWriter, q *http.Request) {
+			io.Copy(io.Discard, q.Body)
+			<-q.Context().Done()
+		}, "451 4.4.2", 0},
+		"the content is never read": {large, func(http.ResponseWriter, *http.Request) {
+			<-t.Context().Done() // its own ends with the body
+			panic(http.ErrAbortHandler)
+		}, "250 2.0.0", 1},
+		"an answer without an end": {letter("peer.test", "a"), func(w http.ResponseWriter, q *http.Request) {
+			io.Copy(io.Discard, q.Body)
+			io.WriteString(w, "250 ")
+			w.(http.Flusher).Flush()
+			<-q.Context().Done()
+		}, "250 2.0.0", 0},
+	} {
+		for _, version := range []string{"h2", "http/1.1"} {
+			t.Run(what+" by "+version, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				m := w.mail("peer.test", &mta{after: "250 2.0.0 x"})
+				w.web("peer.test", false, c.handle)
+				tr := w.transmitter(nil)
+				tr.quietly = 300 * time.Millisecond
+				for _, web := range tr.web {
+					if version != "h2" {
+						web.Transport.(*http.Transport).ForceAttemptHTTP2 = false
+					}
+				}
+				tr.known.note("peer.test", HTTPS, true, time.Millisecond)
+				began := time.Now()
+				out := tr.Deliver(t.Context(), "peer.test", c.message)
+				if outcome(out) != c.want || !out.Reached || len(m.taken()) != c.bySMTP || time.Since(began) > 10*time.Second {
+					t.Errorf("%s by %q, %d by SMTP, after %v: %s", outcome(out), out.Channel, len(m.taken()), time.Since(began), out.Per[0].Text)
+				}
+				if out := tr.Deliver(t.Context(), "peer.test", c.message); c.want[0] == '4' && (outcome(out) != "250 2.0.0" || out.Channel != SMTP) {
+					t.Errorf("then %s by %q", outcome(out), out.Channel)
+				}
+			})
+		}
 	}
 }

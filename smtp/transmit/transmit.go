@@ -108,6 +108,8 @@ type Transmitter struct {
 	sts    policies
 	ports  ports
 	web    [2]*http.Client // by trust: verified, any
+	// quietly is the constant of that name, less in tests.
+	quietly time.Duration
 
 	delivered, refused *prometheus.CounterVec
 }
@@ -133,7 +135,7 @@ func New(cfg Config) *Transmitter {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	t := &Transmitter{cfg: cfg, log: cfg.Logger.With("part", "transmit")}
+	t := &Transmitter{cfg: cfg, log: cfg.Logger.With("part", "transmit"), quietly: quietly}
 	t.dialer = dialer{resolver: cfg.Resolver, sources: cfg.Sources, within: cfg.Connect, ours: cfg.Ours}
 	t.pool.now, t.known.now, t.sts.now = cfg.Now, cfg.Now, cfg.Now
 	t.web[verified], t.web[anyCertificate] = t.webClient(verified), t.webClient(anyCertificate)
