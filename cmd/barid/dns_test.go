@@ -151,6 +151,18 @@ func TestWaitingTurnsGreen(t *testing.T) {
 	})
 }
 
+// What is right is green on a terminal, and without colour elsewhere.
+func TestAReportOfWhatIsRightIsGreen(t *testing.T) {
+	r := zone.Report{Domain: "relay.test", Results: []zone.Result{{Record: zone.Record{Name: "relay.test", Type: "MX", Level: zone.Required}, State: zone.Right}}}
+	for colours, want := range map[bool]string{true: "\x1b[32mright   \x1b[0m", false: "  right     MX"} {
+		var out strings.Builder
+		renderReport(&out, r, colours)
+		if text := out.String(); !strings.Contains(text, want) || strings.Contains(text, "\x1b[31m") || !colours && strings.Contains(text, "\x1b") || !strings.HasSuffix(text, allRight+"\n") {
+			t.Errorf("%q", text)
+		}
+	}
+}
+
 // On a terminal one report stands in the place of the one before.
 func TestALiveReportStaysInItsPlace(t *testing.T) {
 	out := &bytes.Buffer{}

@@ -279,6 +279,35 @@ func TestTheDelegationSaysWhoIsAsked(t *testing.T) {
 	}
 }
 
+// A domain is seldom a zone of its own: its servers are those of the zone that
+// it lies in, which the SOA record beside "there is none" names.
+func TestADomainBelowItsZone(t *testing.T) {
+	f := named()
+	f.Domain = "chat.relay.test"
+	w := newWorld(t)
+	w.publish(complete(f)...)
+	if r := w.check(f); r.Zone != "relay.test" || !slices.Equal(r.Servers, []string{"ns1.relay.test", "ns2.relay.test"}) || !r.Complete {
+		t.Error(describe(r))
+	}
+}
+
+// A relay with one kind of address is complete with one kind of record.
+func TestOneKindOfAddressIsEnough(t *testing.T) {
+	for _, addr := range []string{"192.0.2.7", "2001:db8::7"} {
+		f := named()
+		f.Addrs = addrs(addr)
+		w := newWorld(t)
+		for _, r := range New(f) {
+			if r.Data != "" && r.Type != "PTR" {
+				w.publish(r.Line())
+			}
+		}
+		if r := w.check(f); !r.Usable || !r.Complete {
+			t.Error(describe(r))
+		}
+	}
+}
+
 // A resolver that remembers what was before is told and harms nothing.
 func TestAResolverThatRemembers(t *testing.T) {
 	w := newWorld(t)
