@@ -18,7 +18,7 @@ import (
 )
 
 // A client sees right after the greeting that this is a chatmail relay that
-// takes push tokens (T59).
+// takes push tokens.
 func TestCapabilitiesBeforeLoginNameTheRelay(t *testing.T) {
 	r := harness.New(t, harness.Options{})
 	c, _ := imapFor(t, r)
@@ -34,7 +34,7 @@ func TestCapabilitiesBeforeLoginNameTheRelay(t *testing.T) {
 }
 
 // The first login makes the account, by IMAP and by SMTP alike; the second
-// works, a wrong password and a short one do not (T60).
+// works, a wrong password and a short one do not.
 func TestFirstLoginMakesTheAccount(t *testing.T) {
 	r := harness.New(t, harness.Options{})
 	byIMAP := func(address, password string) error {
@@ -71,7 +71,7 @@ func wantRefused(t *testing.T, what string, err error) {
 	}
 }
 
-// Two people may have the same password (T61).
+// Two people may have the same password.
 func TestTwoAccountsWithOnePassword(t *testing.T) {
 	r := harness.New(t, harness.Options{})
 	for _, name := range []string{"user00001", "user00002"} {
@@ -83,7 +83,7 @@ func TestTwoAccountsWithOnePassword(t *testing.T) {
 }
 
 // A client that connects ten times at once as somebody new gets in ten times,
-// beside ten open SMTP connections (T62).
+// beside ten open SMTP connections.
 func TestTenFirstLoginsAtOnce(t *testing.T) {
 	r := harness.New(t, harness.Options{})
 	var all sync.WaitGroup
@@ -103,7 +103,7 @@ func TestTenFirstLoginsAtOnce(t *testing.T) {
 }
 
 // What /new offers is an account at its first login, on any of the ports that
-// the autoconfiguration names (T64).
+// the autoconfiguration names.
 func TestNewOffersAnAccount(t *testing.T) {
 	r := harness.New(t, harness.Options{SelfSigned: true, Domain: "_cm.test"})
 	web := &http.Client{Transport: &http.Transport{TLSClientConfig: r.TLSConfig()}}

@@ -61,7 +61,7 @@ func TestAMessageReachesTheIdleClient(t *testing.T) {
 	}
 }
 
-// Nobody sends under the name of another (T66), and the refusal is that of
+// Nobody sends under the name of another, and the refusal is that of
 // the recipient, where clients look for it.
 func TestASenderMustOwnTheReversePath(t *testing.T) {
 	r := harness.New(t, harness.Options{})
