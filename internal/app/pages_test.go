@@ -65,6 +65,25 @@ func TestThePagesAreTheRelaysOwn(t *testing.T) {
 	t.Error("nobody is told of a broken page")
 }
 
+// Only where the certificate is the relay's own, /new gives a link that says so:
+// not with a trusted one, wherever that comes from.
+func TestALoginLinkIsForSelfSignedRelays(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte("c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[string]bool{config.TLSSelfSigned: true, config.TLSFiles: false, config.TLSACME: false} {
+		r := harness.New(t, harness.Options{SelfSigned: mode != config.TLSFiles, Change: func(c *config.Config) {
+			c.TLS.Mode = mode
+			c.ACME.Directory, c.ACME.DNSServer, c.ACME.DNSKeyName, c.ACME.DNSKeyFile = "https://127.0.0.1:1/none", "127.0.0.1:1", "key", key
+		}})
+		answer, body := askPages(t, r, "POST /new HTTP/1.1\r\nHost: relay.test\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		if answer.StatusCode != 200 || strings.Contains(body, `"dclogin_url":"dclogin:`) != want || strings.Contains(body, "ic=3") != want {
+			t.Errorf("%s: %s %s", mode, answer.Status, body)
+		}
+	}
+}
+
 // Whoever sends too much, or sends nothing more, gets his answer and holds up
 // nothing.
 func TestBadRequestsAreAnswered(t *testing.T) {
