@@ -1,4 +1,5 @@
-// Package imap serves IMAP4rev1 to the accounts of a storage.Store.
+// Package imap serves IMAP4rev1, and IMAP4rev2 to who enables it, to the
+// accounts of a storage.Store.
 //
 // A session is one struct and, while its client idles, one goroutine with a
 // small stack and no buffer: it waits below TLS for the socket to become

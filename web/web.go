@@ -1,5 +1,5 @@
 // Package web answers everything a browser or a client asks over HTTP that is
-// not mail: the page of the relay with its invitation, new accounts, and what
+// not mail: the pages of the relay with its invitation, new accounts, and what
 // mail programs ask before they log in.
 //
 //	/, /info.html, /privacy.html             the pages, in the reader's language; the first

@@ -1,5 +1,5 @@
-// Package wire is the grammar of IMAP4rev1 (RFC 3501, RFC 9051 where it is
-// clearer, and the extensions barid speaks): octets in, values out, and back.
+// Package wire is the grammar of IMAP4rev1 and IMAP4rev2 (RFC 3501, RFC 9051,
+// and the extensions barid speaks): octets in, values out, and back.
 // It has no policy and no storage.
 //
 // A Reader cuts the stream of a client into commands. A Command is a cursor:

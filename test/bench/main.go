@@ -50,15 +50,14 @@
 //	           allocation, and the delay, beside coturn (Debian: coturn), whose
 //	           own client is the load of both
 //	web        the first page and new accounts per second over kept connections
-//
-// Where root may mount them, store, cycle and open are measured on two new file
-// systems in image files, ext4 with and without a journal: the difference is
-// large, and hardly any operator has the latter.
-//
 //	relay      frames between pairs of iroh clients, of both generations, with so
 //	           many on their way; a frame of 1 kB from one to another beside a bare
 //	           websocket echo; growth of the server's PSS per client that only
 //	           answers pings
+//
+// Where root may mount them, store, cycle and open are measured on two new file
+// systems in image files, ext4 with and without a journal: the difference is
+// large, and hardly any operator has the latter.
 //
 // The table goes to standard output, all figures as JSON to -out.
 package main
