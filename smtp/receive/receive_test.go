@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -279,10 +280,26 @@ func TestRoles(t *testing.T) {
 		}
 		if want == replyOK { // once, even when it is named twice
 			r.send(t, writer, []string{"postmaster@relay.test", "abuse@relay.test", "bob@relay.test"}, r.sign(t, encrypted(writer)), want)
-			if got := len(r.mail(t, "bob")); got != 2 {
+			r.send(t, writer, []string{"PostMaster"}, r.sign(t, encrypted(writer)), want) // RFC 5321 section 4.5.1
+			if got := len(r.mail(t, "bob")); got != 3 {
 				t.Errorf("bob has %d", got)
 			}
 		}
+	}
+}
+
+// Octets that could make two messages of one are refused in the same words on
+// both ways in.
+func TestOctetsThatSmuggleAreRefusedAlike(t *testing.T) {
+	r := newRig(t, nil)
+	for name, octets := range map[string]string{"LF": "a\nb", "CR": "a\rb", "NUL": "a\x00b", "an end of data": "a\n.\r\nMAIL FROM:<x@evil.test>"} {
+		mail := r.sign(t, encrypted(writer)) + octets + "\r\n"
+		r.play(t, hello+"C: MAIL FROM:<"+writer+">\nS~ 250 .*\nC: RCPT TO:<bob@relay.test>\nS~ 250 .*\nC: DATA\nS~ 354 .*\n"+
+			"C\\ "+strings.Trim(strconv.Quote(mail), `"`)+"\nC: .\nS: 500 Invalid DATA\nC: QUIT\nS~ 221 .*\nS--\n")
+		if status, text := r.post(t, writer, []string{"bob@relay.test"}, mail); status != 400 || text != "500 Invalid DATA" {
+			t.Errorf("%s: %d %q", name, status, text)
+		}
+		r.nothing(t, name)
 	}
 }
 

@@ -131,7 +131,7 @@ func New(cfg Config) *Server {
 
 func (s *Server) dialogue() wire.Config {
 	return wire.Config{
-		Hostname: s.cfg.Hostname, TLS: s.cfg.TLS, MaxMessageSize: s.cfg.MaxMessageSize,
+		Hostname: s.cfg.Hostname, Domain: s.cfg.Domain, BadOctets: replyData, TLS: s.cfg.TLS, MaxMessageSize: s.cfg.MaxMessageSize,
 		MaxRecipients: s.cfg.MaxRecipients, Begin: s.begin, Logger: s.cfg.Logger,
 	}
 }

@@ -244,6 +244,7 @@ func TestTheFatesOfRecipients(t *testing.T) {
 		quota float64
 	}{
 		"nobody":           {[]string{"nobody@relay.test"}, "550 5.1.1 <nobody@relay.test> User doesn't exist: nobody@relay.test", 0, 0},
+		"no domain":        {[]string{"Postmaster"}, "550 5.1.1 <Postmaster@relay.test> User doesn't exist: Postmaster@relay.test", 0, 0},
 		"full":             {[]string{"full@relay.test"}, "552 5.2.2 <full@relay.test> Quota exceeded (mailbox for user is full)", 0, 1},
 		"nobody then full": {[]string{"nobody@relay.test", "full@relay.test"}, "550 5.1.1 <nobody@relay.test> User doesn't exist: nobody@relay.test", 0, 1},
 		"some":             {[]string{"nobody@relay.test", "bob@relay.test", "full@relay.test"}, "250 2.0.0 OK", 1, 1},

@@ -88,7 +88,7 @@ func New(cfg Config) *Server {
 	}
 	s.inboxes = intake.NewInboxes(intake.Config{Store: cfg.Store, Domain: cfg.Domain, Outbox: cfg.Outbox, Wake: cfg.Wake, Logger: s.log, Metrics: cfg.Metrics, Now: cfg.Now})
 	w := wire.Config{
-		Hostname: cfg.Hostname, TLS: cfg.TLS, Auth: true, MaxMessageSize: cfg.MaxMessageSize,
+		Hostname: cfg.Hostname, Domain: cfg.Domain, TLS: cfg.TLS, Auth: true, MaxMessageSize: cfg.MaxMessageSize,
 		MaxRecipients: cfg.MaxRecipients, Begin: s.begin, Logger: cfg.Logger,
 	}
 	s.wire = wire.New(w)

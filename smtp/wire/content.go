@@ -22,7 +22,8 @@ type content struct {
 	left    int64       // octets that may still come
 	line    int         // octets of the present line, its end not counted
 	longest int
-	cr      bool // the last octet was CR
+	cr      bool        // the last octet was CR
+	octets  *smtp.Reply // refuses NUL, bare CR and bare LF
 	verdict *smtp.Reply
 	err     error // what ended it; io.EOF when whole
 	broken  bool  // the connection failed, so nothing after it may count
@@ -44,7 +45,7 @@ func (c *content) Read(p []byte) (int, error) {
 	case err == io.EOF && c.cut():
 		c.err, c.broken = io.ErrUnexpectedEOF, true
 	case err == io.EOF && (c.cr || c.stray()):
-		c.refuse(replyOctets)
+		c.refuse(c.octets)
 	case errors.Is(err, gosmtp.ErrTooLongLine):
 		c.refuse(replyLongLine)
 	case err == io.EOF:
@@ -66,7 +67,7 @@ func (c *content) judge(p []byte) bool {
 			c.cr, c.line = false, 0
 			continue
 		case c.cr || b == '\n' || b == 0:
-			return c.refuse(replyOctets)
+			return c.refuse(c.octets)
 		case b == '\r':
 			c.cr = true
 			continue

@@ -24,7 +24,7 @@ func (d *dialogue) Data(r io.Reader) error {
 	d.nc.SetPace(netserve.Pace{Silence: dataSilence, Floor: dataFloor, Stall: stall})
 	defer d.nc.SetPace(d.commandPace())
 	c := &content{
-		r: r, left: d.srv.cfg.MaxMessageSize, longest: d.srv.cfg.MaxLine,
+		r: r, left: d.srv.cfg.MaxMessageSize, longest: d.srv.cfg.MaxLine, octets: d.srv.cfg.BadOctets,
 		cut:   func() bool { return chunked && d.ear.chunk > 0 },
 		stray: func() bool { return !chunked && d.ear.stray },
 	}

@@ -63,6 +63,7 @@ func newDialogue(ctx context.Context, s *Server, c *netserve.Conn) *dialogue {
 	d.idle.L = &d.mu
 	d.ear = ear{owed: true, onLine: d.onLine, onReply: d.onReply, onShake: d.onShake, refuses: d.refusesChunks}
 	d.ear.disguises = func() bool { return d.sess != nil }
+	d.ear.postmaster = s.cfg.Domain != ""
 	d.lib = s.library(d)
 	return d
 }
@@ -292,7 +293,7 @@ func (d *dialogue) Rcpt(to string, _ *gosmtp.RcptOptions) (err error) {
 	if d.ended() {
 		return lib(replyEnded)
 	}
-	path, unquoted, err := parsePath(d.ear.line, "TO:", false)
+	path, unquoted, err := d.forwardPath()
 	if err != nil {
 		return d.refused(replyRecipient)
 	}
@@ -319,6 +320,16 @@ func (d *dialogue) Rcpt(to string, _ *gosmtp.RcptOptions) (err error) {
 	d.mu.Unlock()
 	d.taken++
 	return nil
+}
+
+// forwardPath reads the path of the RCPT that is executed.
+func (d *dialogue) forwardPath() (path smtp.Path, unquoted string, err error) {
+	line := d.ear.line
+	if at := barePostmaster(line); at > 0 && d.ear.postmaster {
+		local := line[at : at+len(disguisedPostmaster)]
+		return smtp.Path{Address: smtp.Address{LocalPart: local, Domain: d.srv.cfg.Domain}}, disguisedPostmaster, nil
+	}
+	return parsePath(line, "TO:", false)
 }
 
 func (d *dialogue) isDraining() bool {

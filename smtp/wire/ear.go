@@ -25,15 +25,16 @@ type ear struct {
 	// replies first and drops the octets afterwards. It is asked while the
 	// command is executed, for the library resets itself after its replies.
 	refuses func() bool
-	// disguises tells whether the library would ask us about AUTH.
-	disguises func() bool
-	chunk     int64             // octets of a BDAT chunk to come
-	body      *bodyEnd          // not nil within DATA
-	stray     bool              // the last DATA had a CR that the library swallowed
-	asked     bool              // AUTH asked for the next line, so it is no command
-	out       []byte            // a reply line that came in pieces
-	shaking   bool              // TLS is about to start
-	onShake   func(failed bool) // how it went
+	// disguises tells whether the library would ask us about AUTH and RCPT.
+	disguises  func() bool
+	postmaster bool              // <Postmaster> needs no domain
+	chunk      int64             // octets of a BDAT chunk to come
+	body       *bodyEnd          // not nil within DATA
+	stray      bool              // the last DATA had a CR that the library swallowed
+	asked      bool              // AUTH asked for the next line, so it is no command
+	out        []byte            // a reply line that came in pieces
+	shaking    bool              // TLS is about to start
+	onShake    func(failed bool) // how it went
 }
 
 // handshakeFailed is how the library tells the peer that TLS did not come
@@ -72,27 +73,41 @@ func (e *ear) heard(p []byte) {
 		e.next()
 	}
 	if first && e.disguises() {
-		disguise(p[n:])
+		e.disguise(p[n:])
 	}
 }
 
-// disguise turns VRFY commands at the beginning of p into AUTH commands for a
-// mechanism that is none. The library has a reply of its own to VRFY and asks
-// nobody, but the reply to AUTH is ours (see dialogue.Auth). What it reads is
-// changed where it lies, in the library's own buffer, behind the ear's copy.
+// disguise changes commands that the library would answer without asking us
+// into ones that it asks about. What it reads is changed where it lies, in the
+// library's own buffer, behind the ear's copy.
 //
-// Only what begins a piece that was read can be changed: of what was sent
-// ahead of a reply nobody knows yet whether it is a command. Such a VRFY has
-// the library's reply, which has another enhanced code and tells as little.
-func disguise(p []byte) {
+// VRFY becomes AUTH for a mechanism that is none, whose reply is ours (see
+// dialogue.Auth). <Postmaster> without a domain becomes a path with an "@" in
+// it (see postmaster).
+//
+// Only whole lines at the beginning of a piece that was read can be changed,
+// as far as each is known to be a command: MAIL, RCPT and VRFY are followed by
+// a command, whatever the reply. Another VRFY has the library's reply, which
+// has another enhanced code and tells as little; another <Postmaster> is
+// refused by the library as bad syntax.
+func (e *ear) disguise(p []byte) {
 	for {
 		end := bytes.IndexByte(p, '\n')
-		if end < 0 || !isVerify(string(p[:end])) {
+		if end < 0 {
 			return
 		}
 		line := bytes.TrimSuffix(p[:end], []byte("\r"))
-		for i := range line[copy(line, "AUTH X"):] {
-			line[len("AUTH X")+i] = ' '
+		switch said := string(line); {
+		case isVerify(said):
+			for i := range line[copy(line, "AUTH X"):] {
+				line[len("AUTH X")+i] = ' '
+			}
+		case !begins(said, "MAIL ") && !begins(said, "RCPT "):
+			return
+		case e.postmaster:
+			if at := barePostmaster(said); at > 0 {
+				copy(line[at:], disguisedPostmaster)
+			}
 		}
 		p = p[end+1:]
 	}
@@ -100,7 +115,12 @@ func disguise(p []byte) {
 
 // isVerify tells whether a command is a VRFY with something to verify.
 func isVerify(line string) bool {
-	return len(line) > 5 && strings.EqualFold(line[:5], "VRFY ") && strings.TrimSpace(line[5:]) != ""
+	return begins(line, "VRFY ") && strings.TrimSpace(line[5:]) != ""
+}
+
+// begins tells whether s begins with word, in any letter case.
+func begins(s, word string) bool {
+	return len(s) >= len(word) && strings.EqualFold(s[:len(word)], word)
 }
 
 // next finds the next command in what the peer sent ahead.
@@ -152,7 +172,7 @@ func (e *ear) said(p []byte) {
 // chunk reads a BDAT command as the library does: how many octets follow it,
 // whether they are the last, and whether it is one at all (RFC 3030).
 func chunk(line string) (size int64, last, ok bool) {
-	if len(line) < 6 || !strings.EqualFold(line[:5], "BDAT ") {
+	if !begins(line, "BDAT ") {
 		return 0, false, false
 	}
 	args := strings.Fields(line[5:])

