@@ -315,6 +315,9 @@ func TestConnectionsAreBounded(t *testing.T) {
 	s = newSite(t, Config{PerClient: 1, Client: from("192.0.2.1")})
 	s.join(how{dialect: wire.V2, private: seed(2)})
 	refused(s, "status 429")
+	if n := s.value("relayserver_http_connections_closed_total"); n != 1 {
+		t.Errorf("%v requests are over, not the refused one", n)
+	}
 	s = newSite(t, Config{PerClient: 1, Client: from("127.0.0.1")})
 	s.join(how{dialect: wire.V2, private: seed(1)})
 	s.join(how{dialect: wire.V2, private: seed(2)})

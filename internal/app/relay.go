@@ -68,7 +68,7 @@ func (r *realtime) shutdown(ctx context.Context) error {
 		errs = append(errs, r.iroh.Shutdown(ctx))
 	}
 	if r.derp != nil {
-		errs = append(errs, r.derp.Close())
+		errs = append(errs, r.derp.Shutdown(ctx))
 	}
 	return errors.Join(errs...)
 }
@@ -86,6 +86,7 @@ func (a *App) irohURL() string {
 // Bounds of a look at the relay that clients are told to use.
 const (
 	probeTime  = 5 * time.Second
+	awayTime   = 2 * time.Second  // the same for somebody else's: status waits
 	probeEvery = 30 * time.Second // whoever asks sooner gets what was seen
 )
 
@@ -103,7 +104,11 @@ func (a *App) irohFindings() []finding.Finding {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.when.IsZero() || time.Since(s.when) > probeEvery {
-		ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+		limit := probeTime
+		if a.cfg.Iroh.URL != "" {
+			limit = awayTime
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		s.findings = a.lookAtIroh(ctx)
 		s.when = time.Now()
@@ -205,8 +210,21 @@ func reachable(listening string) string {
 	return netip.AddrPortFrom(loopback, addr.Port()).String()
 }
 
-// quiet gives an error without the addresses that package net puts into it.
+// quiet gives an error without the addresses that package net puts into it,
+// those of name servers too.
 func quiet(err error) error {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		switch {
+		case dns.IsNotFound:
+			return errors.New("its name is not in the DNS")
+		case dns.IsTimeout:
+			return errors.New("no name server answered in time")
+		}
+		return errors.New("its name cannot be looked up")
+	}
+	if late := (net.Error)(nil); errors.As(err, &late) && late.Timeout() {
+		return errors.New("it did not answer in time")
+	}
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return fmt.Errorf("%s: %w", op.Op, op.Err)
 	}

@@ -98,6 +98,31 @@ func TestIrohFindings(t *testing.T) {
 	}
 }
 
+// Status does not wait long for somebody else's relay that does not answer.
+func TestStatusWaitsTwoSecondsForAnotherRelay(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // the system takes connections, nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	for _, scheme := range []string{"http", "https"} {
+		r := harness.New(t, harness.Options{Change: func(c *config.Config) { c.Iroh.URL = scheme + "://" + silent.Addr().String() }})
+		began := time.Now()
+		var got string
+		for _, f := range r.App().Status().Findings {
+			if f.ID == "iroh.unusable" {
+				got = f.Text
+			}
+		}
+		if took := time.Since(began); took < 2*time.Second || took > 4*time.Second {
+			t.Errorf("%s: it took %v", scheme, took)
+		}
+		if !strings.Contains(got, "did not answer in time") {
+			t.Errorf("%s: %q", scheme, got)
+		}
+	}
+}
+
 // Stop does not wait for clients of the relay, which stay as long as they can.
 func TestStopEndsClientsOfTheIrohRelay(t *testing.T) {
 	r := harness.New(t, harness.Options{})

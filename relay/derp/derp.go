@@ -15,6 +15,7 @@
 package derp
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -134,12 +135,23 @@ func (s *Server) leave() {
 	s.work.Done()
 }
 
-// Close ends every connection, takes no new ones, and waits for them.
-func (s *Server) Close() error {
+// Shutdown ends every connection and takes no new ones. It waits for all of
+// them until ctx ends, then gives its cause; the rest follows when the operator
+// has answered about those who want to come in, within 5 s.
+func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	err := s.inner.Close()
-	s.work.Wait()
-	return err
+	quiet := make(chan error, 1)
+	go func() {
+		err := s.inner.Close()
+		s.work.Wait()
+		quiet <- err
+	}()
+	select {
+	case err := <-quiet:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -1,6 +1,7 @@
 package derp
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -46,7 +47,9 @@ func serve(t *testing.T, cfg Config) (*Server, *httptest.Server) {
 	web := httptest.NewTLSServer(s)
 	t.Cleanup(web.Close)
 	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}
 	})
@@ -172,11 +175,43 @@ func TestRequests(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.Close()
+		s.Shutdown(t.Context())
 	}()
 	select {
 	case <-done:
 	case <-time.After(10 * time.Second):
 		t.Error("it does not close")
 	}
+}
+
+// Shutdown does not wait longer than it may for an operator who does not answer
+// about a client.
+func TestShutdownEndsInTime(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(asked)
+		<-answer
+	}))
+	defer slow.Close()
+	s, web := serve(t, Config{VerifyURL: slow.URL})
+	c := client(t, web, key.NewNode())
+	connected := make(chan struct{})
+	go func() {
+		defer close(connected)
+		c.Connect(t.Context()) // he never comes in
+	}()
+	<-asked
+	late := errors.New("it is late")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Millisecond, late)
+	defer cancel()
+	began := time.Now()
+	if err := s.Shutdown(ctx); !errors.Is(err, late) {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	close(answer)
+	c.Close()
+	<-connected
 }
