@@ -97,7 +97,7 @@ bench: build ## Measure, and compare with the recorded run (BENCH="-quick" and o
 	go build -trimpath -o bin/bench ./test/bench
 	bin/bench -barid bin/barid $(BENCH)
 
-soak: build ## Kill the relay SOAK times under load (default 10), and its store at every operation; look that nothing was lost
+soak: build ## Kill the relay SOAK times under load (default 10), as a mailbox and as a sender, and its store at every operation; look that nothing was lost
 	BARID_SOAK=$(SOAK) go test -count=1 -timeout 60m -run 'Cut|Kill|Fail|Flush|Trouble|FullAtAny' ./storage/local
 	BARID_SOAK=$(SOAK) BARID_BINARY="$(CURDIR)/bin/barid" go test -count=1 -timeout 120m -v -run '^Test(Soak|Walks)' ./test/bench ./storage/local
 	BARID_SOAK=$(SOAK) go test -count=1 -timeout 120m -run '^$$' -bench '^BenchmarkExpire$$' -benchtime 1x ./storage/local
