@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"barid/internal/finding"
+	"barid/internal/wholefile"
 )
 
 // connect does a handshake with a server of that configuration in memory.
@@ -130,7 +131,7 @@ func put(t *testing.T, dir string, i issue) Config {
 
 func replace(t *testing.T, path string, text []byte) {
 	t.Helper()
-	if err := writeFile(path, text); err != nil {
+	if err := wholefile.Write(path, text); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 
 	"github.com/caddyserver/certmagic"
+
+	"barid/internal/wholefile"
 )
 
 // ErrOtherKey means that the relay has a key of its own already, which clients
@@ -74,10 +76,10 @@ func adoptKey(dir string, key crypto.Signer, leaf *x509.Certificate) error {
 		return err
 	}
 	// The certificate first: one without its key is made again.
-	if err := writeFile(filepath.Join(dir, selfSignedCert), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw})); err != nil {
+	if err := wholefile.Write(filepath.Join(dir, selfSignedCert), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw})); err != nil {
 		return err
 	}
-	return writeFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return wholefile.Write(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 // adopt stores a certificate of others as the one that the first authority

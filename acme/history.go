@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
+
+	"barid/internal/wholefile"
 )
 
 // history is how the attempts to get certificates ended. It is kept over
@@ -57,7 +59,7 @@ func (h *history) write(path string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, append(text, '\n'))
+	return wholefile.Write(path, append(text, '\n'))
 }
 
 // note adds the end of an attempt; nil is success.

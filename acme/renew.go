@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"barid/internal/wholefile"
 )
 
 // ErrNotIssued is what Renew and NewKey give in a mode whose certificates
@@ -85,7 +87,7 @@ func replaceKey(path, next string) error {
 	if err := os.Rename(next, path); err != nil {
 		return fmt.Errorf("put the new key in its place: %w", err)
 	}
-	return syncDir(filepath.Dir(path))
+	return wholefile.SyncDir(filepath.Dir(path))
 }
 
 // fitsKey tells whether a certificate is for a key.

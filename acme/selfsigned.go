@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"barid/internal/wholefile"
 )
 
 const (
@@ -51,7 +53,7 @@ func (s *Source) loadSelfSigned() error {
 			return err
 		}
 		block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw})
-		if err := writeFile(path, block); err != nil {
+		if err := wholefile.Write(path, block); err != nil {
 			return err
 		}
 		s.log.Info("self-signed certificate made", "domain", s.names[0].String())
@@ -102,7 +104,7 @@ func makeKey(path string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a private key: %w", err)
 	}
-	if err := writeFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})); err != nil {
+	if err := wholefile.Write(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})); err != nil {
 		return nil, err
 	}
 	return key, nil

@@ -14,6 +14,7 @@ import (
 	"barid/internal/config"
 	"barid/internal/finding"
 	"barid/internal/journal"
+	"barid/internal/wholefile"
 	"barid/storage"
 	"barid/storage/cmdeploy"
 	"barid/storage/local"
@@ -235,7 +236,7 @@ func (e *exporting) writeINI() error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := writeDurably(e.back.INI, []byte(toINI(e.cfg))); err != nil {
+	if err := wholefile.Write(e.back.INI, []byte(toINI(e.cfg))); err != nil {
 		return err
 	}
 	return e.say("export.ini", finding.Info, "Made "+e.back.INI+".", "")

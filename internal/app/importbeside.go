@@ -16,6 +16,7 @@ import (
 	"barid/internal/config"
 	"barid/internal/finding"
 	"barid/internal/journal"
+	"barid/internal/wholefile"
 	"barid/storage/cmdeploy"
 )
 
@@ -61,7 +62,7 @@ func (im *Import) noCreate() error {
 	if _, err := os.Stat(im.old("/etc/chatmail-nocreate")); err != nil {
 		return nil
 	}
-	if err := writeDurably(filepath.Join(im.Config.DataDir, "nocreate"), nil); err != nil {
+	if err := wholefile.Write(filepath.Join(im.Config.DataDir, "nocreate"), nil); err != nil {
 		return err
 	}
 	return im.say("import.registration", finding.Info, "No accounts are made, as before.", `"barid registration open" changes that.`)
@@ -89,7 +90,7 @@ func (im *Import) adoptDKIM() error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return fmt.Errorf("adopt the DKIM key: %w", err)
 	}
-	if err := writeDurably(to, text); err != nil {
+	if err := wholefile.Write(to, text); err != nil {
 		return err
 	}
 	im.Config.DKIM = config.DKIM{Selector: key.Selector, Key: to}

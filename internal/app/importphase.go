@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"barid/internal/wholefile"
 )
 
 // importFile is in a data directory that was imported.
@@ -55,7 +57,7 @@ func (p *importPhase) set(dir, phase string) (err error) {
 	if err != nil {
 		return err
 	}
-	return writeDurably(filepath.Join(dir, importFile), append(text, '\n'))
+	return wholefile.Write(filepath.Join(dir, importFile), append(text, '\n'))
 }
 
 // journalState tells one state of a closed store from any later one: a store
@@ -101,35 +103,4 @@ func (p importPhase) mayCopy(dir string) error {
 		}
 	}
 	return nil
-}
-
-// writeDurably makes a file that is there whole, after a power cut too, or as
-// it was before.
-func writeDurably(path string, text []byte) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".new-*") // 0600
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-			err = fmt.Errorf("write %s: %w", path, err)
-		}
-	}()
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

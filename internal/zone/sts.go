@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"barid/internal/wholefile"
 )
 
 // Policy is the text of the MTA-STS policy of a domain (RFC 8461 section 3.2):
@@ -68,7 +70,7 @@ func KeepPolicyID(dataDir, policy, id string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return true, writeFile(filepath.Join(dataDir, stsFile), append(text, '\n'))
+	return true, wholefile.Write(filepath.Join(dataDir, stsFile), append(text, '\n'))
 }
 
 // isPolicyID is sts-id of RFC 8461 section 3.1.
@@ -96,36 +98,4 @@ func readKept(dataDir string) (k kept, err error) {
 		return kept{}, fmt.Errorf("read the id of the MTA-STS policy in %s: %w", f.Name(), err)
 	}
 	return k, nil
-}
-
-// writeFile puts a file in place, whole and durable, or not at all.
-func writeFile(path string, text []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err == nil {
-		var dir *os.File
-		if dir, err = os.Open(filepath.Dir(path)); err == nil {
-			err = errors.Join(dir.Sync(), dir.Close())
-		}
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), ignoreMissing(os.Remove(f.Name())))
-	}
-	return nil
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }
