@@ -32,6 +32,10 @@ type Which struct {
 	All  bool              `json:"all,omitempty"`
 }
 
+// together is how many entries one commit is about: what a record of the store
+// takes, and what other mail waits for.
+const together = 100
+
 // ErrWhich refuses a verb that is about nothing.
 var ErrWhich = errors.New("say which: IDs, a destination, or all")
 
@@ -173,25 +177,27 @@ func (q *Queue) mark(ctx context.Context, w Which, m storage.MarkQueued, do func
 	if err != nil || len(found) == 0 {
 		return 0, err
 	}
-	var b storage.Batch
-	for _, x := range found {
-		m.ID = x.id
-		b.Ops = append(b.Ops, m)
-	}
-	result, err := q.cfg.Store.Commit(ctx, b)
-	if err != nil {
-		return 0, err
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	n := 0
-	for i, x := range found {
-		if result.Per[i].Err == nil && q.entries[x.id] == x {
-			do(x)
-			n++
+	for part := range slices.Chunk(found, together) {
+		var b storage.Batch
+		for _, x := range part {
+			m.ID = x.id
+			b.Ops = append(b.Ops, m)
 		}
+		result, err := q.cfg.Store.Commit(ctx, b)
+		if err != nil {
+			return n, err
+		}
+		q.mu.Lock()
+		for i, x := range part {
+			if result.Per[i].Err == nil && q.entries[x.id] == x {
+				do(x)
+				n++
+			}
+		}
+		q.mu.Unlock()
+		q.nudge()
 	}
-	q.nudge()
 	return n, nil
 }
 
@@ -233,33 +239,68 @@ func (q *Queue) Discard(ctx context.Context, w Which, tell bool) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	many := together
+	if tell {
+		many = 1 // each has its notification, with the header of its message
+	}
 	n := 0
-	for _, x := range found {
-		err := q.about(x.id, func(item storage.QueueItem, content storage.Content) error {
-			var failures []Failure
-			for _, to := range item.To {
-				failures = append(failures, Failure{to, smtp.NewReply(554, "5.7.0", "Discarded by the operator")})
-			}
-			if tell {
-				return q.giveUp(ctx, item, failures, content)
-			}
-			_, err := q.cfg.Store.Commit(ctx, storage.Batch{Ops: []storage.Op{storage.Dequeue{ID: item.ID, To: item.To}}})
-			return err
-		})
-		if err != nil && !errors.Is(err, storage.ErrNotQueued) {
+	for part := range slices.Chunk(found, many) {
+		if tell {
+			err = q.discardTold(ctx, part[0])
+		} else {
+			err = q.discard(ctx, part)
+		}
+		if err != nil {
 			return n, err
 		}
-		n++
+		n += len(part)
 		q.mu.Lock()
-		if x.state == flying {
-			x.doomed = true
-		} else if q.entries[x.id] == x {
-			q.ground(x)
-			q.remove(x)
+		for _, x := range part {
+			if x.state == flying {
+				x.doomed = true
+			} else if q.entries[x.id] == x {
+				q.ground(x)
+				q.remove(x)
+			}
 		}
 		q.mu.Unlock()
 	}
 	return n, nil
+}
+
+// discard ends entries in the store.
+func (q *Queue) discard(ctx context.Context, part []*entry) error {
+	var b storage.Batch
+	for _, x := range part {
+		item, err := q.cfg.Store.Queued(ctx, x.id)
+		if errors.Is(err, storage.ErrNotQueued) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		b.Ops = append(b.Ops, storage.Dequeue{ID: item.ID, To: item.To})
+	}
+	if len(b.Ops) == 0 {
+		return nil
+	}
+	_, err := q.cfg.Store.Commit(ctx, b)
+	return err
+}
+
+// discardTold ends one and tells its sender.
+func (q *Queue) discardTold(ctx context.Context, x *entry) error {
+	err := q.about(x.id, func(item storage.QueueItem, content storage.Content) error {
+		var failures []Failure
+		for _, to := range item.To {
+			failures = append(failures, Failure{to, smtp.NewReply(554, "5.7.0", "Discarded by the operator")})
+		}
+		return q.giveUp(ctx, item, failures, content)
+	})
+	if errors.Is(err, storage.ErrNotQueued) {
+		return nil
+	}
+	return err
 }
 
 // Peer is a destination as an operator sees it.

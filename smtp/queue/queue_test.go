@@ -692,6 +692,40 @@ func TestHoldReleaseRetryDiscard(t *testing.T) {
 }
 
 // What is under way when the queue stops is neither lost nor blamed.
+// What an operator does with all that waits is done in pieces that a store
+// takes, and costs no commit for each.
+func TestVerbsAboutManyGoInPieces(t *testing.T) {
+	within(t, func(t *testing.T) {
+		s, p := newShelf(), &postman{how: func(_ string, item storage.QueueItem) Attempt { return unreachable(item) }}
+		q := started(t, s, p, nil)
+		const many = 2050
+		for range many {
+			s.put("peer.test", "a", 3000, "x")
+		}
+		time.Sleep(time.Second)
+		for what, verb := range map[string]func() (int, error){
+			"hold":    func() (int, error) { return q.Hold(t.Context(), Which{All: true}) },
+			"release": func() (int, error) { return q.Release(t.Context(), Which{All: true}) },
+		} {
+			if n, err := verb(); n != many || err != nil {
+				t.Errorf("%s: %d, %v", what, n, err)
+			}
+		}
+		if n, err := q.Discard(t.Context(), Which{All: true}, false); n != many || err != nil || s.left() != 0 || q.Summary().Entries != 0 {
+			t.Errorf("discard: %d, %v; %d and %d are left", n, err, s.left(), q.Summary().Entries)
+		}
+		commits := s.commits()
+		if len(commits) > 3*(many/100+1) {
+			t.Errorf("%d commits", len(commits))
+		}
+		for _, b := range commits {
+			if len(b.Ops) > 100 {
+				t.Fatalf("a commit of %d operations", len(b.Ops))
+			}
+		}
+	})
+}
+
 func TestAStopInterruptsAndLosesNothing(t *testing.T) {
 	within(t, func(t *testing.T) {
 		s, p := newShelf(), &postman{took: time.Hour, how: func(_ string, item storage.QueueItem) Attempt { return unreachable(item) }}
