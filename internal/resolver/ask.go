@@ -171,10 +171,10 @@ func (r *Resolver) ask(ctx context.Context, q question) (*dns.Msg, error) {
 	return nil, fmt.Errorf("%w: %w", ErrTemporary, last)
 }
 
-var (
-	errOtherQuestion = errors.New("the answer is to another question")
-	errCut           = errors.New("the answer is cut short")
-)
+// ErrOtherQuestion is given for an answer to something else than was asked.
+var ErrOtherQuestion = errors.New("it answered another question")
+
+var errCut = errors.New("the answer is cut short")
 
 // exchange asks one server: over UDP, over TCP when the answer does not fit,
 // and without EDNS when it does not know that.
@@ -204,8 +204,7 @@ func isNet(err error) bool {
 	return ok
 }
 
-// send asks one server in one way, and sees that the answer is to what was
-// asked.
+// send asks one server in one way.
 func (r *Resolver) send(ctx context.Context, network, server string, q question, edns bool) (*dns.Msg, error) {
 	m := new(dns.Msg)
 	m.SetQuestion(q.name, q.qtype)
@@ -217,6 +216,14 @@ func (r *Resolver) send(ctx context.Context, network, server string, q question,
 	if network == "tcp" {
 		limit *= 2
 	}
+	return Exchange(ctx, network, server, m, limit)
+}
+
+// Exchange puts a message with one question to one server ("192.0.2.53:53"),
+// over network ("udp", "tcp"), for at most limit, and sees that what comes back
+// is an answer to that question: ErrOtherQuestion if it is not. It reads nothing
+// else of it.
+func Exchange(ctx context.Context, network, server string, m *dns.Msg, limit time.Duration) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	client := dns.Client{Net: network, Timeout: limit}
@@ -235,9 +242,10 @@ func (r *Resolver) send(ctx context.Context, network, server string, q question,
 	if err != nil {
 		return nil, err
 	}
-	if !a.Response || len(a.Question) != 1 || a.Question[0].Qtype != q.qtype ||
-		a.Question[0].Qclass != dns.ClassINET || !strings.EqualFold(a.Question[0].Name, q.name) {
-		return nil, errOtherQuestion
+	q := m.Question[0]
+	if !a.Response || len(a.Question) != 1 || a.Question[0].Qtype != q.Qtype ||
+		a.Question[0].Qclass != q.Qclass || !strings.EqualFold(a.Question[0].Name, q.Name) {
+		return nil, ErrOtherQuestion
 	}
 	return a, nil
 }

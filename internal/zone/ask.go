@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"barid/internal/resolver"
 )
 
 // The bounds of asking.
@@ -20,7 +22,6 @@ const (
 )
 
 var (
-	errOther   = errors.New("it answered another question")
 	errRefused = errors.New("it does not answer for this zone")
 	errLoop    = errors.New("aliases (CNAME) go round in a circle, or over too many names")
 	errLarge   = errors.New("it has more records than anybody needs")
@@ -67,7 +68,7 @@ func (a asker) exchange(ctx context.Context, server, name string, kind uint16, r
 		m, err = a.send(ctx, "udp", server, name, kind, recurse, false)
 	}
 	_, network := errors.AsType[net.Error](err)
-	if unreadable := err != nil && !network && err != errOther; unreadable || err == nil && m.Truncated {
+	if unreadable := err != nil && !network && err != resolver.ErrOtherQuestion; unreadable || err == nil && m.Truncated {
 		m, err = a.send(ctx, "tcp", server, name, kind, recurse, true)
 	}
 	switch {
@@ -88,29 +89,7 @@ func (a asker) send(ctx context.Context, network, server, name string, kind uint
 	if edns {
 		m.SetEdns0(udpSize, false)
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.tryTime)
-	defer cancel()
-	client := dns.Client{Net: network, Timeout: a.tryTime}
-	conn, err := client.DialContext(ctx, server)
-	if err != nil {
-		return nil, err
-	}
-	// The library knows the deadline of a context and does not see its end.
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer func() {
-		if stop() {
-			conn.Close()
-		}
-	}()
-	r, _, err := client.ExchangeWithConnContext(ctx, m, conn)
-	if err != nil {
-		return nil, err
-	}
-	if !r.Response || len(r.Question) != 1 || r.Question[0].Qtype != kind ||
-		r.Question[0].Qclass != dns.ClassINET || !strings.EqualFold(r.Question[0].Name, name) {
-		return nil, errOther
-	}
-	return r, nil
+	return resolver.Exchange(ctx, network, server, m, a.tryTime)
 }
 
 // plain says in words what the network did.
