@@ -43,6 +43,14 @@ func is(t *testing.T, what string, err, want error) {
 	}
 }
 
+// newToken gives the token of a new invitation.
+func newToken(t *testing.T, b *Book, uses int, life time.Duration) string {
+	t.Helper()
+	token, _, err := b.Make(uses, life, "")
+	must(t, err)
+	return token
+}
+
 // An invitation for two brings two: each of them is born once, at the address
 // that was reserved, also after the relay was started anew.
 func TestAnInvitationBringsAsManyAsItSays(t *testing.T) {
@@ -86,8 +94,7 @@ func TestOtherTokensAreRefused(t *testing.T) {
 	counted := metrics.New()
 	b, err := Open(Config{FS: faultfs.New(), Metrics: counted})
 	must(t, err)
-	token, _, err := b.Make(1, time.Hour, "")
-	must(t, err)
+	token := newToken(t, b, 1, time.Hour)
 	for _, bad := range []string{"", "x", strings.ToLower(token), token + "A", token[1:], strings.Repeat("A", 1000)} {
 		is(t, bad, b.Valid(bad), ErrUnknown)
 		is(t, bad, b.Reserve(bad, "alice@relay.test"), ErrUnknown)
@@ -103,8 +110,7 @@ func TestUnusedReservationsComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := faultfs.New()
 		b := open(t, disk)
-		token, _, err := b.Make(2, 48*time.Hour, "")
-		must(t, err)
+		token := newToken(t, b, 2, 48*time.Hour)
 		must(t, b.Reserve(token, "alice@relay.test"))
 		must(t, b.Reserve(token, "bob@relay.test"))
 		must(t, b.Take("alice@relay.test"))
@@ -124,8 +130,7 @@ func TestUnusedReservationsComeBack(t *testing.T) {
 		time.Sleep(time.Second)
 		is(t, "after its time", b.Valid(token), ErrExpired)
 		is(t, "after its time", b.Reserve(token, "dave@relay.test"), ErrExpired)
-		_, _, err = b.Make(1, time.Hour, "")
-		must(t, err)
+		newToken(t, b, 1, time.Hour)
 		if l := b.List(); len(l) != 1 {
 			t.Errorf("what expired is not forgotten: %+v", l)
 		}
@@ -138,8 +143,7 @@ func TestUnusedReservationsComeBack(t *testing.T) {
 func TestAnAppMayAskAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, faultfs.New())
-		token, _, err := b.Make(2, time.Hour, "")
-		must(t, err)
+		token := newToken(t, b, 2, time.Hour)
 		must(t, b.Reserve(token, "born@relay.test"))
 		must(t, b.Take("born@relay.test"))
 		must(t, b.Reserve(token, "first@relay.test"))
@@ -163,8 +167,7 @@ func TestAnAppMayAskAgain(t *testing.T) {
 func TestReservationsOutliveTheirInvitation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, faultfs.New())
-		token, _, err := b.Make(1, time.Minute, "")
-		must(t, err)
+		token := newToken(t, b, 1, time.Minute)
 		must(t, b.Reserve(token, "alice@relay.test"))
 		time.Sleep(time.Hour)
 		if !b.Invited("alice@relay.test") {
@@ -183,8 +186,7 @@ func TestAClockThatWasAhead(t *testing.T) {
 	now := time.Unix(1_790_000_000, 0)
 	b, err := Open(Config{FS: disk, Now: func() time.Time { return now.Add(365 * 24 * time.Hour) }})
 	must(t, err)
-	token, _, err := b.Make(2, time.Hour, "")
-	must(t, err)
+	token := newToken(t, b, 2, time.Hour)
 	must(t, b.Reserve(token, "alice@relay.test"))
 	b, err = Open(Config{FS: disk, Now: func() time.Time { return now }})
 	must(t, err)
@@ -201,8 +203,7 @@ func TestRevoke(t *testing.T) {
 	b := open(t, disk)
 	token, made, err := b.Make(5, time.Hour, "")
 	must(t, err)
-	other, _, err := b.Make(5, time.Hour, "")
-	must(t, err)
+	other := newToken(t, b, 5, time.Hour)
 	must(t, b.Reserve(token, "alice@relay.test"))
 	must(t, b.Reserve(other, "bob@relay.test"))
 	must(t, b.Revoke(made.ID))
@@ -218,8 +219,7 @@ func TestRevoke(t *testing.T) {
 func TestTheFileNamesNobody(t *testing.T) {
 	disk := faultfs.New()
 	b := open(t, disk)
-	token, _, err := b.Make(1, time.Hour, "")
-	must(t, err)
+	token := newToken(t, b, 1, time.Hour)
 	must(t, b.Reserve(token, "alice@relay.test"))
 	text := file(t, disk)
 	for _, secret := range []string{token, "alice", "relay.test"} {
@@ -270,8 +270,7 @@ func TestTheBookIsBounded(t *testing.T) {
 		st.reserved[st.address(fmt.Sprint(i))] = reservation{"0", time.Now().Add(time.Hour).Unix(), true}
 	}
 	b.state.Store(&st)
-	token, _, err := b.Make(2, time.Hour, "")
-	must(t, err)
+	token := newToken(t, b, 2, time.Hour)
 	_, _, err = b.Make(1, time.Hour, "")
 	is(t, "one invitation more", err, ErrFull)
 	must(t, b.Reserve(token, "alice@relay.test"))
@@ -289,8 +288,7 @@ func TestTheBookIsBounded(t *testing.T) {
 // Simultaneous requests share the uses that there are.
 func TestUsesAreSharedOut(t *testing.T) {
 	b := open(t, faultfs.New())
-	token, _, err := b.Make(10, time.Hour, "")
-	must(t, err)
+	token := newToken(t, b, 10, time.Hour)
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	got := 0
@@ -317,8 +315,7 @@ func TestAnswersSurviveAPowerCut(t *testing.T) {
 	for n := 1; ; n++ {
 		disk := faultfs.New()
 		b := open(t, disk)
-		token, _, err := b.Make(3, time.Hour, "")
-		must(t, err)
+		token := newToken(t, b, 3, time.Hour)
 		before := disk.Ops()
 		disk.StopAt(before + n)
 		steps := []func() error{
@@ -353,10 +350,9 @@ func TestADiskThatFailsTakesNothing(t *testing.T) {
 	for n := 1; ; n++ {
 		disk := faultfs.New()
 		b := open(t, disk)
-		token, _, err := b.Make(1, time.Hour, "")
-		must(t, err)
+		token := newToken(t, b, 1, time.Hour)
 		disk.FailAt(disk.Ops()+n, syscall.ENOSPC)
-		err = b.Reserve(token, "alice@relay.test")
+		err := b.Reserve(token, "alice@relay.test")
 		if err == nil {
 			break // it has fewer operations
 		}
@@ -376,8 +372,7 @@ func TestADiskThatFailsTakesNothing(t *testing.T) {
 func TestADamagedFileIsPutAside(t *testing.T) {
 	disk := faultfs.New()
 	b := open(t, disk)
-	token, _, err := b.Make(1, time.Hour, "")
-	must(t, err)
+	token := newToken(t, b, 1, time.Hour)
 	must(t, b.Reserve(token, "alice@relay.test"))
 	text := file(t, disk)
 	text[len(text)/2] ^= 1
