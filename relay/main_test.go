@@ -244,6 +244,24 @@ func (s *site) knock(conn net.Conn, h how) (*peer, error) {
 	return p, nil
 }
 
+// challenged gives a peer that has been given a challenge and not yet answered.
+func (s *site) challenged(h how) (*peer, wire.Challenge) {
+	s.t.Helper()
+	p, err := s.knock(s.dial(h), h)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	b, err := p.recvRaw()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c, err := wire.ParseChallenge(b)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return p, c
+}
+
 // login follows an upgrade.
 func (p *peer) login(h how) error {
 	if p.dialect == wire.P3 {

@@ -209,7 +209,9 @@ func (c *client) take() (control []byte, k *chunk) {
 		}
 		q.frames -= k.frames
 		c.s.count.packetsSent.Add(float64(k.frames))
-		c.s.count.discoSent.Add(float64(k.disco))
+		if k.disco > 0 {
+			c.s.count.discoSent.Add(float64(k.disco))
+		}
 	}
 	if control == nil && k == nil {
 		q.writing = false

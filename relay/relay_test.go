@@ -218,18 +218,7 @@ func TestTheConfirmationComesFirst(t *testing.T) {
 	flood.Wait()
 
 	h := how{dialect: wire.V2, private: seed(3)}
-	p, err := s.knock(s.dial(h), h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := p.recvRaw()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := wire.ParseChallenge(b)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, c := s.challenged(h)
 	// The relay takes the ping and sees half a frame; only then comes the rest.
 	mask := [4]byte{1, 2, 3, 4}
 	answer := wire.AppendWSMasked(nil, wire.WSBinary, mask, wire.AppendClientAuth(nil, seed(3), c))
@@ -257,20 +246,9 @@ func TestNobodyReceivesForAnotherKey(t *testing.T) {
 		"an answer to another challenge": func(wire.Challenge) []byte { return wire.AppendClientAuth(nil, seed(1), wire.Challenge{}) },
 	} {
 		h := how{dialect: wire.V2, private: seed(3)}
-		p, err := s.knock(s.dial(h), h)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := p.recvRaw()
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := wire.ParseChallenge(b)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p, c := s.challenged(h)
 		p.sendRaw(forge(c))
-		b, err = p.recvRaw()
+		b, err := p.recvRaw()
 		if err != nil {
 			t.Fatal(err)
 		}
