@@ -28,16 +28,12 @@ providers, with --json for programs.`,
 	table := c.Flags().Bool("table", false, "print it field by field, for the form of a provider")
 	asJSON := c.Flags().Bool("json", false, "print it as JSON")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		_, cfg, err := loadConfig(cmd)
-		if err != nil {
-			return err
-		}
-		f, err := app.ZoneFacts(cfg)
+		cfg, f, err := loadZone(cmd)
 		if errors.Is(err, app.ErrNoZone) {
 			return failed(printNoZone(cmd, cfg, *asJSON))
 		}
 		if err != nil {
-			return failed(err)
+			return err
 		}
 		records, out := zone.New(f), cmd.OutOrStdout()
 		switch {
@@ -52,6 +48,17 @@ providers, with --json for programs.`,
 	}
 	c.AddCommand(dnsCheckCommand())
 	return c
+}
+
+// loadZone reads the configuration and finds out what its zone is made of. With
+// app.ErrNoZone there is a configuration, and no zone.
+func loadZone(cmd *cobra.Command) (*config.Config, zone.Facts, error) {
+	_, cfg, err := loadConfig(cmd)
+	if err != nil {
+		return nil, zone.Facts{}, err
+	}
+	f, err := app.ZoneFacts(cfg)
+	return cfg, f, failed(err)
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -95,16 +102,12 @@ all that is required or recommended is.`,
 		if *timeout < 0 || *timeout != 0 && !*wait {
 			return errors.New("--timeout is for --wait, and above zero")
 		}
-		_, cfg, err := loadConfig(cmd)
-		if err != nil {
-			return err
-		}
-		f, err := app.ZoneFacts(cfg)
+		cfg, f, err := loadZone(cmd)
 		if errors.Is(err, app.ErrNoZone) {
 			return failed(printNoZone(cmd, cfg, *asJSON))
 		}
 		if err != nil {
-			return failed(err)
+			return err
 		}
 		ctx, cancel := untilSignal(cmd.Context())
 		defer cancel()

@@ -23,11 +23,24 @@ func (c *Client) Ask(ctx context.Context, path string, question, answer any) err
 		return err
 	}
 	defer resp.Body.Close()
+	text, err := c.read(resp)
+	if err != nil {
+		return err
+	}
+	return decode(text, answer)
+}
+
+// read reads an answer whole.
+func (c *Client) read(resp *http.Response) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("ask the relay on %s: %w", c.dataDir, err)
+		return nil, fmt.Errorf("ask the relay on %s: %w", c.dataDir, err)
 	}
-	if err := json.Unmarshal(text, answer); err != nil {
+	return text, nil
+}
+
+func decode(text []byte, into any) error {
+	if err := json.Unmarshal(text, into); err != nil {
 		return fmt.Errorf("read the relay's answer: %w", err)
 	}
 	return nil
@@ -47,8 +60,8 @@ func Follow[V any](ctx context.Context, c *Client, path string, question any, f 
 	lines.Buffer(nil, maxLine)
 	for lines.Scan() {
 		var l line
-		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-			return fmt.Errorf("read the relay's answer: %w", err)
+		if err := decode(lines.Bytes(), &l); err != nil {
+			return err
 		}
 		switch {
 		case l.End:
@@ -57,8 +70,8 @@ func Follow[V any](ctx context.Context, c *Client, path string, question any, f 
 			return &Fault{l.Fault}
 		}
 		var v V
-		if err := json.Unmarshal(l.Value, &v); err != nil {
-			return fmt.Errorf("read the relay's answer: %w", err)
+		if err := decode(l.Value, &v); err != nil {
+			return err
 		}
 		if err := f(v); err != nil {
 			return err
@@ -92,9 +105,9 @@ func (c *Client) post(ctx context.Context, path string, question any) (*http.Res
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	text, err := c.read(resp)
 	if err != nil {
-		return nil, fmt.Errorf("ask the relay on %s: %w", c.dataDir, err)
+		return nil, err
 	}
 	var l line
 	if err := json.Unmarshal(text, &l); err == nil && l.Fault != "" {

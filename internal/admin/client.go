@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -54,17 +53,14 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 		return err
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	text, err := c.read(resp)
 	if err != nil {
-		return fmt.Errorf("ask the relay on %s: %w", c.dataDir, err)
+		return err
 	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("ask the relay on %s: %s: %s", c.dataDir, resp.Status, strings.TrimSpace(string(text)))
 	}
-	if err := json.Unmarshal(text, into); err != nil {
-		return fmt.Errorf("read the relay's answer: %w", err)
-	}
-	return nil
+	return decode(text, into)
 }
 
 // do sends a request. The caller closes the body of the answer.
