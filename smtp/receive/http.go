@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"barid/smtp"
+	"barid/smtp/wire"
 )
 
 // How long a body may take: silence, and all of it at the least speed that is
@@ -20,10 +21,6 @@ const (
 )
 
 var (
-	replySender    = smtp.NewReply(501, "5.1.7", "Bad sender address syntax")
-	replyRecipient = smtp.NewReply(501, "5.1.3", "Bad recipient address syntax")
-	replyNobody    = smtp.NewReply(554, "5.5.1", "Error: no valid recipients")
-	replyManyRcpt  = smtp.NewReply(452, "4.5.3", "Error: too many recipients")
 	replyCut       = smtp.NewReply(451, "4.4.2", "The body did not come whole, or too slowly")
 	replyDelivered = smtp.NewReply(250, "", "OK")
 )
@@ -75,20 +72,20 @@ func (t *transaction) envelope(h http.Header) error {
 	var from smtp.Path
 	switch values := h[headerMailFrom]; {
 	case len(values) > 1:
-		return replySender
+		return wire.BadSender
 	case len(values) == 1 && bare(values[0]) != "":
 		a, err := smtp.ParseAddress(bare(values[0]))
 		if err != nil {
-			return replySender
+			return wire.BadSender
 		}
 		from = smtp.Path{Address: a}
 	}
 	to := h[headerMailTo]
 	switch {
 	case len(to) == 0:
-		return replyNobody
+		return wire.NoRecipients
 	case len(to) > t.srv.cfg.MaxRecipients:
-		return replyManyRcpt
+		return wire.ManyRecipients
 	}
 	if r := t.begin(from); r != nil {
 		return r
@@ -96,7 +93,7 @@ func (t *transaction) envelope(h http.Header) error {
 	for _, value := range to {
 		a, err := smtp.ParseAddress(bare(value))
 		if err != nil {
-			return replyRecipient
+			return wire.BadRecipient
 		}
 		if r := t.add(a); r != nil {
 			return r

@@ -4,11 +4,8 @@ import (
 	"io"
 
 	"barid/smtp"
+	"barid/smtp/wire"
 )
-
-// maxLine is how long a line of content may be, in octets without its CRLF,
-// as on port 25.
-const maxLine = 2000
 
 var (
 	replyData   = smtp.NewReply(500, "", "Invalid DATA")
@@ -96,5 +93,5 @@ func (d *plain) step(c byte) bool {
 	}
 	d.at = inLine
 	d.line++
-	return d.line <= maxLine
+	return d.line <= wire.LineLength
 }

@@ -9,14 +9,15 @@ import (
 	"testing/iotest"
 
 	"barid/smtp"
+	"barid/smtp/wire"
 )
 
 // What is valid DATA, and what comes out of it.
 func TestPlain(t *testing.T) {
 	for text, want := range map[string]string{
 		"\r\n": "\r\n", " .\r\n": " .\r\n", "..\r\n": ".\r\n", "Hello!\r\n..\r\n": "Hello!\r\n.\r\n", "Hello\r\n.world\r\n": "Hello\r\nworld\r\n",
-		"...\r\n\r\n": "..\r\n\r\n", "x.\r\n": "x.\r\n", "\xff\x80\r\n": "\xff\x80\r\n", strings.Repeat("x", maxLine) + "\r\n": strings.Repeat("x", maxLine) + "\r\n",
-		".." + strings.Repeat("x", maxLine-1) + "\r\n": "." + strings.Repeat("x", maxLine-1) + "\r\n",
+		"...\r\n\r\n": "..\r\n\r\n", "x.\r\n": "x.\r\n", "\xff\x80\r\n": "\xff\x80\r\n", strings.Repeat("x", wire.LineLength) + "\r\n": strings.Repeat("x", wire.LineLength) + "\r\n",
+		".." + strings.Repeat("x", wire.LineLength-1) + "\r\n": "." + strings.Repeat("x", wire.LineLength-1) + "\r\n",
 	} {
 		for name, r := range map[string]io.Reader{"whole": strings.NewReader(text), "in octets": iotest.OneByteReader(strings.NewReader(text)), "with the end": iotest.DataErrReader(strings.NewReader(text))} {
 			got, err := io.ReadAll(&plain{r: r, left: 1 << 20})
@@ -27,7 +28,7 @@ func TestPlain(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", ".", ".\r\n", "x\r\n.\r\n", "x\r\n.\r\nMAIL FROM:<>\r\n", "\n", "x\n", "\n\r", "x\r", "x", "a\nb\r\n", "a\rb\r\n", "a\r\r\n", "\nx\r\n", "\r", ".\n", ".\r.\r\n", "\n.\r\n", "a\r\n.\n",
-		"a\r\n.\rb\r\n", "a\x00\r\n", strings.Repeat("x", maxLine+1) + "\r\n", "..", "x\r\n.",
+		"a\r\n.\rb\r\n", "a\x00\r\n", strings.Repeat("x", wire.LineLength+1) + "\r\n", "..", "x\r\n.",
 	} {
 		for name, r := range map[string]io.Reader{"whole": strings.NewReader(text), "in octets": iotest.OneByteReader(strings.NewReader(text))} {
 			got, err := io.ReadAll(&plain{r: r, left: 1 << 20})
@@ -81,7 +82,7 @@ func undotted(text []byte) (out []byte, ok bool) {
 			return nil, false
 		}
 		line = bytes.TrimPrefix(line, []byte("."))
-		if len(line) > maxLine {
+		if len(line) > wire.LineLength {
 			return nil, false
 		}
 		out = append(append(out, line...), "\r\n"...)

@@ -9,13 +9,11 @@ import (
 	"barid/storage"
 )
 
-var replyNoAuth = smtp.NewReply(503, "5.5.1", "Error: authentication not enabled")
-
 // session is one peer on port 25.
 type session struct{ transaction }
 
 // Auth is not offered.
-func (s *session) Auth(context.Context, string, storage.Password) error { return replyNoAuth }
+func (s *session) Auth(context.Context, string, storage.Password) error { return wire.NoAuth }
 
 // Mail begins a transaction.
 func (s *session) Mail(_ context.Context, from smtp.Path, p wire.MailParams) error {

@@ -30,7 +30,7 @@ func (d *dialogue) Auth(mechanism string) (sasl.Server, error) {
 	case isVerify(d.ear.line):
 		return nil, lib(replyVerify)
 	case !d.srv.cfg.Auth:
-		return nil, d.refused(replyNoAuth)
+		return nil, d.refused(NoAuth)
 	case !d.private:
 		return nil, d.refused(replyNoTLS)
 	case d.loggedIn:

@@ -44,7 +44,7 @@ func (d *dialogue) take(c *content) *smtp.Reply {
 	rcpts := d.rcpts
 	d.mu.Unlock()
 	if rcpts == 0 {
-		return replyNoRcpt
+		return NoRecipients
 	}
 	reply, err := d.ask(c)
 	switch {

@@ -238,7 +238,7 @@ func (d *dialogue) Mail(from string, opts *gosmtp.MailOptions) (err error) {
 	}
 	path, unquoted, err := parsePath(d.ear.line, "FROM:", true)
 	if err != nil {
-		return d.refused(replySender)
+		return d.refused(BadSender)
 	}
 	if !d.heard(from, unquoted) {
 		return d.lost()
@@ -295,7 +295,7 @@ func (d *dialogue) Rcpt(to string, _ *gosmtp.RcptOptions) (err error) {
 	}
 	path, unquoted, err := d.forwardPath()
 	if err != nil {
-		return d.refused(replyRecipient)
+		return d.refused(BadRecipient)
 	}
 	if !d.heard(to, unquoted) {
 		return d.lost()
@@ -310,7 +310,7 @@ func (d *dialogue) Rcpt(to string, _ *gosmtp.RcptOptions) (err error) {
 	full := d.rcpts >= d.srv.cfg.MaxRecipients
 	d.mu.Unlock()
 	if full {
-		return lib(replyManyRcpt)
+		return lib(ManyRecipients)
 	}
 	if err := d.sess.Rcpt(d.ctx, path.Address); err != nil {
 		return d.answer("rcpt", err)

@@ -10,6 +10,15 @@ import (
 	"barid/smtp"
 )
 
+// Replies of the dialogue that other ways in give as well, in the same words.
+var (
+	BadSender      = smtp.NewReply(501, "5.1.7", "Bad sender address syntax")
+	BadRecipient   = smtp.NewReply(501, "5.1.3", "Bad recipient address syntax")
+	ManyRecipients = smtp.NewReply(452, "4.5.3", "Error: too many recipients")
+	NoRecipients   = smtp.NewReply(554, "5.5.1", "Error: no valid recipients")
+	NoAuth         = smtp.NewReply(503, "5.5.1", "Error: authentication not enabled")
+)
+
 // Replies of the dialogue itself.
 var (
 	replyOK            = smtp.NewReply(250, "2.0.0", "OK")
@@ -17,14 +26,9 @@ var (
 	replyNoTLS         = smtp.NewReply(530, "5.7.0", "Must issue a STARTTLS command first")
 	replyLoggedIn      = smtp.NewReply(235, "2.7.0", "Authentication successful")
 	replyLoggedInTwice = smtp.NewReply(503, "5.5.1", "Error: already authenticated")
-	replyNoAuth        = smtp.NewReply(503, "5.5.1", "Error: authentication not enabled")
 	replyMechanism     = smtp.NewReply(504, "5.5.4", "Unrecognized authentication type")
 	replyAuthSyntax    = smtp.NewReply(501, "5.5.2", "Bad authentication data")
 	replyAuthInMail    = smtp.NewReply(503, "5.5.1", "Error: MAIL transaction in progress")
-	replySender        = smtp.NewReply(501, "5.1.7", "Bad sender address syntax")
-	replyRecipient     = smtp.NewReply(501, "5.1.3", "Bad recipient address syntax")
-	replyManyRcpt      = smtp.NewReply(452, "4.5.3", "Error: too many recipients")
-	replyNoRcpt        = smtp.NewReply(554, "5.5.1", "Error: no valid recipients")
 	replyTooBig        = smtp.NewReply(552, "5.3.4", "Message size exceeds fixed limit")
 	replyOctets        = smtp.NewReply(554, "5.6.0", "Message contains NUL or a bare CR or LF")
 	replyLongLine      = smtp.NewReply(554, "5.6.0", "Message contains a line that is too long")

@@ -37,7 +37,7 @@ type Config struct {
 	// MaxRecipients of a transaction; more get 452 4.5.3. Default 1000.
 	MaxRecipients int
 	// MaxLine is how long a line of content may be, in octets without its
-	// CRLF. RFC 5321 section 4.5.3.1.6 says 998; more is tolerated. Default 2000.
+	// CRLF. RFC 5321 section 4.5.3.1.6 says 998; more is tolerated. Default LineLength.
 	MaxLine int
 	// MaxBadLogins, MaxErrors (refused commands) and MaxCommands end a
 	// connection with 421. Defaults 5, 1000 and 1000000.
@@ -49,6 +49,10 @@ type Config struct {
 	Begin  func(ctx context.Context, p Peer) (Session, *smtp.Reply)
 	Logger *slog.Logger
 }
+
+// LineLength is how long a line of content may be, in octets without its CRLF,
+// unless Config says otherwise.
+const LineLength = 2000
 
 // The bounds of a dialogue that are no operator's business.
 const (
@@ -74,7 +78,7 @@ type Server struct{ cfg Config }
 func New(cfg Config) *Server {
 	or(&cfg.MaxMessageSize, 31457280)
 	or(&cfg.MaxRecipients, 1000)
-	or(&cfg.MaxLine, 2000)
+	or(&cfg.MaxLine, LineLength)
 	or(&cfg.MaxBadLogins, 5)
 	or(&cfg.MaxErrors, 1000)
 	or(&cfg.MaxCommands, 1000000)
