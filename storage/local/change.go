@@ -130,6 +130,11 @@ func (b *builder) applyRebuilt(c *change) {
 	bs.view.UIDNext = max(bs.view.UIDNext, c.uid)
 	bs.view.HighestModSeq = max(bs.view.HighestModSeq, c.modseq)
 	bs.floor = max(bs.floor, c.modseq)
+	if bs.adopting == adoptionBegins {
+		bs.adopting = adoptionGoesOn
+	} else {
+		bs.adopting = adoptionEnded
+	}
 }
 
 func (c *change) message(size int64) storage.Message {

@@ -69,6 +69,7 @@ type Config struct {
 	Elapsed func() time.Duration
 
 	rounds int // of hashes; tests, which make thousands, take fewer
+	pieces int // changes that were found one record holds; tests take fewer
 }
 
 // Policy says which accounts may be born. Accounts that exist are served
@@ -112,6 +113,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.rounds == 0 {
 		c.rounds = rounds
+	}
+	if c.pieces == 0 {
+		c.pieces = foundAtOnce
 	}
 	if c.HashLimit <= 0 {
 		c.HashLimit = 2 * runtime.GOMAXPROCS(0)

@@ -42,16 +42,18 @@ func (s *Store) load(a *account) error {
 	return l.write()
 }
 
-// foundAtOnce is how many changes that were found one record holds.
+// foundAtOnce is the default of how many changes that were found one record
+// holds.
 const foundAtOnce = 2000
 
 // write makes records of what was found, in pieces that fit. The account is
 // not seen yet, so nobody else writes to it. When a piece fails, the next who
 // wants the account goes on with it: to begin anew would give files twice a UID.
 func (l *loading) write() error {
-	l.a.partly.Store(len(l.changes) > foundAtOnce)
+	atOnce := l.s.cfg.pieces
+	l.a.partly.Store(len(l.changes) > atOnce || l.a.unfinished != nil)
 	for len(l.changes) > 0 {
-		piece := l.changes[:min(len(l.changes), foundAtOnce)]
+		piece := l.changes[:min(len(l.changes), atOnce)]
 		if err := l.s.write(l.a, &record{accounts: []smtp.Address{l.a.addr}, changes: piece}); err != nil {
 			l.a.unfinished = l
 			return err
@@ -187,6 +189,11 @@ func (l *loading) readBox(name string, names []string) error {
 		}
 		return nil
 	}
+	if bs.adopting != adoptionEnded {
+		if err := l.goOnAdopting(bs, listed); err != nil {
+			return err
+		}
+	}
 	l.explain(bs, missing, listed)
 	return nil
 }
@@ -228,6 +235,9 @@ func (l *loading) newBox(name string, dir maildir.Dir, sn *snapshot) (*boxState,
 	bs := &boxState{id: &box{snapped: sn.applied}, seq: sn.applied, items: sn.items, view: storage.View{
 		Name: name, ID: l.ownID(sn.id, name, sn.validity), UIDValidity: sn.validity, UIDNext: sn.next, HighestModSeq: sn.modseq, Messages: sn.messages,
 	}, floor: sn.modseq}
+	if sn.changed == timesAdopting {
+		bs.adopting = adoptionGoesOn
+	}
 	bs.setOldest()
 	l.s.raiseValidity(sn.validity)
 	l.st.boxes = append(l.st.boxes, bs)

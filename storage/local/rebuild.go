@@ -3,6 +3,7 @@ package local
 import (
 	"bytes"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,17 +95,52 @@ func (l *loading) rebuild(bs *boxState, dir maildir.Dir, names []string, listed 
 		}
 	}
 	bs.view.ID = p.id // or the next mailbox might take it
+	bs.adopting = adoptionBegins
 	modseq := l.newModSeq(bs)
-	rebuilt := change{kind: changeRebuilt, box: bs.view.Name, validity: p.validity, id: p.id, uid: p.next, modseq: modseq}
-	l.changes = append(l.changes, rebuilt)
+	l.changes = append(l.changes, rebuiltAs(bs.view.Name, p, modseq))
+	l.adoptPlanned(bs, p, listed, modseq, lost)
+	return nil
+}
+
+// goOnAdopting gives the files of a mailbox that an earlier run began to adopt,
+// and did not end, the UIDs that it would have given them.
+func (l *loading) goOnAdopting(bs *boxState, listed map[string]maildir.File) error {
+	dir := l.s.dir(l.a, bs.view.Name)
+	names, _, err := l.s.list(dir.Path())
+	if err != nil {
+		return err
+	}
+	p, err := l.plan(bs.view.Name, dir, names, listed)
+	if err != nil {
+		return err
+	}
+	lost := p.validity != bs.view.UIDValidity
+	if lost {
+		if p.validity != 0 { // a list that came later
+			clear(p.uids)
+			l.uidsFromNames(listed, p.uids)
+		}
+		p.next = 0
+	}
+	p.validity, p.id, p.next = bs.view.UIDValidity, bs.view.ID, max(p.next, bs.view.UIDNext)
+	if n := len(bs.view.Messages); n > 0 { // UIDs were given in their order: what has a lower one came later
+		last := bs.view.Messages[n-1].UID
+		maps.DeleteFunc(p.uids, func(_ string, uid storage.UID) bool { return uid <= last })
+	}
+	l.adoptPlanned(bs, p, listed, l.nextModSeq(bs), lost)
+	return nil
+}
+
+// adoptPlanned adopts the files that a plan has UIDs for, says that these are
+// all, and then adopts the others. lost tells that UIDVALIDITY is a new one.
+func (l *loading) adoptPlanned(bs *boxState, p plan, listed map[string]maildir.File, modseq storage.ModSeq, lost bool) {
 	for _, f := range byUID(listed, p.uids) {
 		n, _ := maildir.ParseName(f.Name)
 		modseq++
 		l.adoptFile(bs, f, p.uids[n.Base], modseq)
 		delete(listed, n.Base)
 	}
-	rebuilt.modseq = modseq
-	l.changes = append(l.changes, rebuilt)
+	l.changes = append(l.changes, rebuiltAs(bs.view.Name, p, modseq))
 	// What has no UID yet comes after all that has one.
 	rest := &boxState{view: bs.view}
 	rest.view.UIDNext, rest.view.HighestModSeq = p.next, modseq
@@ -112,7 +148,11 @@ func (l *loading) rebuild(bs *boxState, dir maildir.Dir, names []string, listed 
 		rest.view.UIDNext = 1 // of no file can be said that it was expunged
 	}
 	l.adopt(rest, listed)
-	return nil
+	clear(listed)
+}
+
+func rebuiltAs(name string, p plan, modseq storage.ModSeq) change {
+	return change{kind: changeRebuilt, box: name, validity: p.validity, id: p.id, uid: p.next, modseq: modseq}
 }
 
 // newModSeq gives a ModSeq higher than any that a mailbox can have had

@@ -249,7 +249,7 @@ func (s *Store) replayChange(b *builder, c *change, seq uint64, n uint32, conten
 	case changeRebuilt:
 		if _, bare := r.bare[c.box]; bare {
 			delete(r.bare, c.box)
-			b.makeBox(c.box, c.validity, c.id)
+			b.makeBox(c.box, c.validity, c.id).adopting = adoptionBegins
 		}
 		if b.has(c.box, seq) {
 			return nil
@@ -409,6 +409,11 @@ func (s *Store) finishReplay(a *account) error {
 	for _, bs := range st.boxes {
 		if lost, rebuilt := r.rebuilt[bs.view.Name]; rebuilt {
 			l.finishRebuilt(bs, lost)
+		}
+		if bs.adopting != adoptionEnded {
+			if err := l.goOnAdopting(bs, r.listed[bs.view.Name]); err != nil {
+				return err
+			}
 		}
 		var missing []*item
 		for _, it := range bs.items {

@@ -43,11 +43,15 @@ type snapshot struct {
 	id         storage.MailboxID // zero: the snapshot is older than IDs
 	next       storage.UID
 	modseq     storage.ModSeq
-	changed    [2]int64 // times of cur and new, in nanoseconds: while they are so, no other program was there; zero is not known
+	changed    [2]int64 // times of cur and new, in nanoseconds: while they are so, no other program was there; zero is not known, timesAdopting is none
 	messages   []storage.Message
 	items      []*item // each settled
 	old        bool    // of version 1, so its messages have no ID yet
 }
+
+// timesAdopting, in place of times, says that files which the mailbox does not
+// have yet keep the UIDs that Dovecot's list, or their names, tell.
+var timesAdopting = [2]int64{-1, -1}
 
 func snapshotOf(bs *boxState, checkpoint uint64) *snapshot {
 	return &snapshot{

@@ -13,6 +13,9 @@ func (cp *checkpoint) box(a *account, bs *boxState) error {
 	if a.now.Load().of(bs.id) == nil {
 		return nil // gone by a later record, and its directory perhaps too
 	}
+	if bs.adopting == adoptionBegins {
+		return nil // no record has anything of it
+	}
 	// Most accounts are new and get no mail for a while: their INBOX has no
 	// directories, and no UIDs that another program could give twice.
 	untouched := bs.view.Name == storage.InboxName && bs.view.UIDNext == 1
@@ -32,7 +35,10 @@ func (cp *checkpoint) box(a *account, bs *boxState) error {
 	}
 	dir := cp.s.dir(a, bs.view.Name)
 	sn := snapshotOf(bs, cp.seq)
-	if !a.partly.Load() { // else the next load has to look
+	switch {
+	case bs.adopting != adoptionEnded:
+		sn.changed = timesAdopting
+	case !a.partly.Load(): // else the next load has to look
 		sn.changed = cp.s.dirTimes(dir)
 	}
 	if err := cp.write(a, dir.Path()+"/"+snapshotName, func(w io.Writer) error {

@@ -40,7 +40,19 @@ type boxState struct {
 	oldest storage.Time // of Message.Saved, while there are messages
 	large  storage.Time // the same of content above storage.LargeSize; zero when there is none
 	seq    uint64       // of the last record that changed it, or applied in its snapshot
+
+	adopting adoption
 }
+
+// adoption is how far a mailbox is that is made of its files: with many of them
+// it takes several records, between two changeRebuilt.
+type adoption uint8
+
+const (
+	adoptionEnded  adoption = iota // or there was none
+	adoptionBegins                 // the next changeRebuilt is the first
+	adoptionGoesOn                 // the next changeRebuilt is the last
+)
 
 type goneUID struct {
 	modseq storage.ModSeq
