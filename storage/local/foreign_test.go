@@ -141,3 +141,42 @@ func TestStartsAfterDovecotWithoutAnImport(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A list at the end of the numbers costs its own mailbox its UIDs, and no other
+// its UIDVALIDITY: they go on near the clock, and none comes twice.
+func TestAListAtTheEndOfTheNumbers(t *testing.T) {
+	for _, header := range []string{"V4294967295 N8", "V4294967294 N8", "V1275660208 N4294967295"} {
+		s, cfg, dir := onDisk(t, nil)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		alice := filepath.Join(dir, "alice@relay.test")
+		put(t, hashOf(t, "a long password"), alice, "password")
+		put(t, "one", alice, "cur", "1775324677.M1P1.exam,S=3:2,S")
+		put(t, "3 "+header+"\n6 :1775324677.M1P1.exam,S=3\n", alice, "dovecot-uidlist")
+		s = mustOpen(t, cfg)
+		s.settler.stop()
+		must(t, s, login("alice"))
+		inbox := view(t, s, "alice", "INBOX")
+		if inbox.UIDValidity == 1275660208 || inbox.UIDValidity > 1<<31 || inbox.UIDNext > 1<<31 || len(inbox.Messages) != 1 {
+			t.Errorf("%s: %+v", header, inbox)
+		}
+		last := inbox.UIDValidity
+		for range 3 {
+			must(t, s, ops("mailbox", storage.CreateMailbox{Account: acct("alice"), Name: "A"}))
+			v := view(t, s, "alice", "A").UIDValidity
+			if v <= last || v > 1<<31 {
+				t.Errorf("%s: UIDVALIDITY %d after %d", header, v, last)
+			}
+			last = v
+			must(t, s, ops("drop", storage.DeleteMailbox{Account: acct("alice"), Name: "A"}))
+		}
+		must(t, s, ops("deliver", storage.Deliver{To: at("alice"), Content: mail("new", 99)}))
+		if v := view(t, s, "alice", "INBOX"); len(v.Messages) != 2 || v.Messages[1].UID >= v.UIDNext {
+			t.Errorf("%s: %+v", header, v)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

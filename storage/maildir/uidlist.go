@@ -19,6 +19,11 @@ const (
 	maxUIDLine    = 4096
 	maxUIDEntries = 1 << 20
 	maxUIDFile    = 128 << 20 // octets
+
+	// lastUID is the highest UIDVALIDITY, UID and UIDNEXT that is believed. Both
+	// only rise, and end at 1<<32-1: whoever begins near there has none for the
+	// next mailbox, or the next message. UIDVALIDITY is a time, and this is 2105.
+	lastUID = 1<<32 - 1<<24
 )
 
 // ErrUIDList means that a file is no dovecot-uidlist, or too large.
@@ -47,8 +52,8 @@ type UIDEntry struct {
 
 // ReadUIDList reads version 3, and 1, which is older. Lines that make no sense
 // are passed over; entries come out ascending, each UID once, and UIDNext is
-// above them all. ErrUIDList when the header makes no sense or there is more
-// than a mailbox can have.
+// above them all. ErrUIDList when the header makes no sense, leaves no room for
+// more, or there is more than a mailbox can have.
 func ReadUIDList(r io.Reader) (*UIDList, error) {
 	// One text, of which all names are pieces: reading costs no more than the
 	// scan, however many lines there are.
@@ -122,6 +127,9 @@ func parseUIDHeader(line string) (*UIDList, error) {
 	if l.UIDValidity == 0 {
 		return nil, uidListError("no UIDVALIDITY")
 	}
+	if l.UIDValidity > lastUID || l.UIDNext > lastUID {
+		return nil, uidListError("UIDVALIDITY %d and UIDNEXT %d leave no room for more", l.UIDValidity, l.UIDNext)
+	}
 	return l, nil
 }
 
@@ -153,7 +161,7 @@ func parseUIDLine(line string) (UIDEntry, bool) {
 	}
 	e.Name, _, _ = strings.Cut(e.Name, ":") // flags, which some wrote
 	// A name that ends in CR would be another when it is read again.
-	if e.UID == 0 || !isName(e.Name) || strings.HasSuffix(e.Name, "\r") {
+	if e.UID == 0 || e.UID >= lastUID || !isName(e.Name) || strings.HasSuffix(e.Name, "\r") {
 		return UIDEntry{}, false
 	}
 	if strings.Contains(" "+e.Ext, " :") { // so would this: other white space stood there
@@ -171,9 +179,6 @@ func (l *UIDList) order() {
 	l.Entries = slices.CompactFunc(l.Entries, func(a, b UIDEntry) bool { return a.UID == b.UID })
 	if n := len(l.Entries); n > 0 && l.Entries[n-1].UID >= l.UIDNext {
 		l.UIDNext = l.Entries[n-1].UID + 1
-		if l.UIDNext == 0 {
-			l.UIDNext-- // the last UID there is was used
-		}
 	}
 	l.UIDNext = max(l.UIDNext, 1)
 }
