@@ -47,7 +47,10 @@ type boxLook struct {
 	cur   map[string]bool  // bases in cur
 
 	doubles, keyworded, links int
-	unlisted                  int // in cur, and dovecot-uidlist does not have it
+	unlisted                  int    // in cur, and dovecot-uidlist does not have it
+	missized                  int    // whose name tells a wrong size
+	missizedFile              string // the first of them
+	listErr                   error  // why dovecot-uidlist cannot be read
 }
 
 func (b *boxLook) list(place string) error {
@@ -81,16 +84,43 @@ func (b *boxLook) list(place string) error {
 		if n.Keywords() != "" {
 			b.keyworded++
 		}
+		if b.wrongSize(place, e, n) {
+			if b.missized++; b.missized == 1 {
+				b.missizedFile = path.Join(place, e.Name())
+			}
+		}
 		b.box.Files++
 		b.box.Octets += max(n.Size, 0)
 	}
 	return nil
 }
 
+// maxContent is the largest content that is opened: of what is larger the store
+// tells, when somebody wants it.
+const maxContent = 1 << 30
+
+// wrongSize tells whether the name of a file says another size than its content
+// has, or that it is compressed and broken. Of large compressed content it cannot
+// tell: that is not inflated here.
+func (b *boxLook) wrongSize(place string, e fs.DirEntry, n maildir.Name) bool {
+	i, err := e.Info()
+	if err != nil || n.Size < 0 || i.Size() == n.Size {
+		return false
+	}
+	// Few get here that are not compressed.
+	c, err := maildir.At(b.t.fs, b.dir).Open(place, e.Name(), maxContent)
+	if err != nil {
+		return maildir.Lasting(err)
+	}
+	defer c.Close()
+	return c.Size() != n.Size
+}
+
 // uidlist takes the UIDs of the files there are.
 func (b *boxLook) uidlist() error {
 	text, err := readSmall(b.t.fs, path.Join(b.dir, maildir.UIDListName), maxUIDList)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errLarge) {
+		b.listErr = err
 		return nil
 	}
 	if err != nil {
@@ -98,7 +128,8 @@ func (b *boxLook) uidlist() error {
 	}
 	list, err := maildir.ReadUIDList(bytes.NewReader(text))
 	if err != nil {
-		return nil // judge says so
+		b.listErr = err // judge says so
+		return nil
 	}
 	b.box.Validity, b.box.Next = list.UIDValidity, list.UIDNext
 	listed := make(map[string]bool, len(list.Entries))
@@ -136,7 +167,7 @@ func (b *boxLook) locks() {
 func (b *boxLook) judge() {
 	switch {
 	case b.box.Validity == 0 && b.box.Files > 0:
-		b.tell(warning(FoundUIDList, "", fmt.Sprintf("is missing or cannot be read: clients see the mailbox as a new one, %s.",
+		b.tell(warning(FoundUIDList, "", fmt.Sprintf("%s: clients see the mailbox as a new one, %s.", b.whyNoList(),
 			counted(b.box.Files, "message is downloaded again", "messages are downloaded again")), ""), maildir.UIDListName)
 	case b.unlisted > 0:
 		b.tell(warning(FoundUIDList, "", fmt.Sprintf("is not whole: %s.",
@@ -147,12 +178,23 @@ func (b *boxLook) judge() {
 		b.tell(info(FoundKeywords, "", fmt.Sprintf("%s keywords (%s): they stay in the file names for the way back, clients are not shown them.",
 			counted(b.keyworded, "message has", "messages have"), keywordNames(names)), ""), "")
 	}
+	if b.missized > 0 {
+		b.tell(warning(FoundSize, "", fmt.Sprintf("is the first of %s whose content is not as large as the name says (S=), or cannot be inflated: clients may get it cut off, or not at all.",
+			counted(b.missized, "file", "files")), ""), b.missizedFile)
+	}
 	if b.doubles > 0 {
 		b.tell(info(FoundDouble, "", fmt.Sprintf("%s of messages that are there already; one of each is shown.", counted(b.doubles, "file", "files")), ""), "")
 	}
 	if b.links > 0 {
 		b.tell(warning(FoundForeign, "", fmt.Sprintf("%s in it that no message can be (links, directories, hidden files).", counted(b.links, "thing lies", "things lie")), ""), "")
 	}
+}
+
+func (b *boxLook) whyNoList() string {
+	if errors.Is(b.listErr, fs.ErrNotExist) {
+		return "is missing"
+	}
+	return "cannot be read (" + b.listErr.Error() + ")"
 }
 
 func (b *boxLook) tell(f Found, file string) {

@@ -45,6 +45,7 @@ const (
 	FoundUIDList    = "import.uidlist"     // no UIDs, or not all
 	FoundKeywords   = "import.keywords"    // flags that clients are not shown
 	FoundMailbox    = "import.mailbox"     // a mailbox that no client can name
+	FoundSize       = "import.size"        // names that tell another size than the files have
 	FoundDouble     = "import.double"      // two files of one message
 	FoundRawLog     = "import.rawlog"      // logs of dialogues
 	FoundLocked     = "import.locked"      // Dovecot holds a lock

@@ -219,6 +219,13 @@ func TestNamesWhatIsBrokenAndAdoptsTheRest(t *testing.T) {
 	at("tokens001@relay.test", map[string]string{"password": hash, "metadata.json": "{"})
 	at("rawlog001@relay.test", map[string]string{"password": hash, "20261101-1.in": "a LOGIN x y", "notes.txt": ""})
 	at("folders01@relay.test", map[string]string{"password": hash, ".a..b/cur/" + message: "one", "cur/sub/x": "", "cur/1775324677.M1P1.mx:2,S": "one", "cur/" + message: "one"})
+	at("sizes0001@relay.test", map[string]string{
+		"password": hash, "cur/1775324677.M1P1.mx,S=99:2,": "short", "cur/1775324678.M1P1.mx,S=5:2,": "right",
+		"cur/1775324679.M1P1.mx,S=400:2,": gzipped(t, strings.Repeat("two ", 100)), "new/1775324680.M1P1.mx,S=40": gzipped(t, strings.Repeat("two ", 100)),
+		"dovecot-uidlist": "3 V5 N30\n7 :1775324677.M1P1.mx,S=99\n8 :1775324678.M1P1.mx,S=5\n9 :1775324679.M1P1.mx,S=400\n10 :1775324680.M1P1.mx,S=40\n",
+	})
+	at("ending001@relay.test", map[string]string{"password": hash, "cur/" + message: "one", "dovecot-uidlist": "3 V4294967295 N8\n7 :1775324677.M1P1.mx,S=3\n"})
+	at("ending002@relay.test", map[string]string{"password": hash, "cur/" + message: "one", "dovecot-uidlist": "3 V5 N4294967295\n7 :1775324677.M1P1.mx,S=3\n"})
 	at("wrong0001@relay.test", map[string]string{"password": hash, "cur": "a file"})
 	at("Upper0001@relay.test", map[string]string{"password": hash})
 	at("alice0001@other.test", map[string]string{"password": hash})
@@ -239,8 +246,10 @@ func TestNamesWhatIsBrokenAndAdoptsTheRest(t *testing.T) {
 		"no-hash blocked01@relay.test password", "no-hash empty0001@relay.test password",
 		"no-password nopass001@relay.test",
 		"rawlog rawlog001@relay.test",
+		"size sizes0001@relay.test INBOX cur/1775324677.M1P1.mx,S=99:2,",
 		"tokens tokens001@relay.test metadata.json",
 		"uidlist badlist01@relay.test INBOX dovecot-uidlist", "uidlist cutlist01@relay.test INBOX dovecot-uidlist",
+		"uidlist ending001@relay.test INBOX dovecot-uidlist", "uidlist ending002@relay.test INBOX dovecot-uidlist",
 		"uidlist empty0001@relay.test INBOX dovecot-uidlist", "uidlist folders01@relay.test INBOX dovecot-uidlist",
 		"uidlist nolist001@relay.test INBOX dovecot-uidlist",
 	}
@@ -249,7 +258,7 @@ func TestNamesWhatIsBrokenAndAdoptsTheRest(t *testing.T) {
 	if !slices.Equal(found, want) {
 		t.Errorf("found\n%s\nnot\n%s", strings.Join(found, "\n"), strings.Join(want, "\n"))
 	}
-	if sum.Accounts != 10 || sum.Faults != 2 || sum.Directories != 12 {
+	if sum.Accounts != 13 || sum.Faults != 2 || sum.Directories != 15 {
 		t.Errorf("%+v", sum)
 	}
 	s := openStore(t, dataDir)
