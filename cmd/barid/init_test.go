@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,30 +10,8 @@ import (
 
 	"barid/internal/config"
 	"barid/internal/finding"
+	"barid/test/greeter"
 )
-
-// greeter is a mail server that says its first line.
-func greeter(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprint(c, "220 hello\r\n")
-			c.Close()
-		}
-	}()
-	t.Cleanup(func() { l.Close(); <-done })
-	return l.Addr().String()
-}
 
 // snapshot gives the content of all files below a directory, with times.
 func snapshot(t *testing.T, dir string) map[string]string {
@@ -65,7 +41,7 @@ func snapshot(t *testing.T, dir string) map[string]string {
 // A first init makes all that a start needs; a second one changes no file and
 // says the same.
 func TestInit(t *testing.T) {
-	mail := greeter(t)
+	mail := greeter.Listen(t, "220 hello\r\n")
 	for domain, want := range map[string][]string{
 		"_relay.test": {"_relay.test.", " IN MX    10 _relay.test.", "The invite, for one person", "\ndclogin:", "@_relay.test?p=", "&ic=3"},
 		"192.0.2.7":   {"there is nothing to put into the DNS", "@[192.0.2.7]?p=", "&ih=192.0.2.7&"},
@@ -192,12 +168,12 @@ func TestInitSaysWhatItWants(t *testing.T) {
 // A look at everything tells what does not work, with a remedy each.
 func TestCheck(t *testing.T) {
 	path := stopped(t, "_relay.test", "resolver = \"127.0.0.1:1\"\n[listen]\nimap = []\nsubmission = []\nsubmissions = []\nhttps = []\nhttp = []\nsmtp = []\nturn = []\nturns = []\nimaps = [\"127.0.0.1:0\"]\n")
-	code, text, _ := ask(t, "check", "--mail-server", greeter(t), "--config", path)
+	code, text, _ := ask(t, "check", "--mail-server", greeter.Listen(t, "220 hello\r\n"), "--config", path)
 	if code != exitFailure || !strings.Contains(text, "The relay does not answer") || !strings.Contains(text, "The DNS record MX _relay.test is unknown.") {
 		t.Errorf("%d\n%s", code, text)
 	}
 	var found []finding.Finding
-	code, text, _ = ask(t, "check", "--json", "--mail-server", greeter(t), "--config", path)
+	code, text, _ = ask(t, "check", "--json", "--mail-server", greeter.Listen(t, "220 hello\r\n"), "--config", path)
 	if err := json.Unmarshal([]byte(text), &found); err != nil || code != exitFailure || len(found) < 5 {
 		t.Errorf("%d %v\n%s", code, err, text)
 	}

@@ -13,33 +13,8 @@ import (
 	"time"
 
 	"barid/internal/finding"
+	"barid/test/greeter"
 )
-
-func listen(t *testing.T, greeting string) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprint(c, greeting)
-			if greeting != "" {
-				c.Close()
-			} else {
-				t.Cleanup(func() { c.Close() })
-			}
-		}
-	}()
-	t.Cleanup(func() { l.Close(); <-done })
-	return l.Addr().String()
-}
 
 func ids(all []finding.Finding) string {
 	var b strings.Builder
@@ -53,7 +28,7 @@ func ids(all []finding.Finding) string {
 }
 
 func TestATakenPortIsToldWithWhoHasIt(t *testing.T) {
-	taken := listen(t, "")
+	taken := greeter.Listen(t, "")
 	found := Ports([]Port{{"listen.imaps", taken}, {"listen.imap", "127.0.0.1:0"}, {"listen.smtp", "203.0.113.77:0"}})
 	_, port, _ := net.SplitHostPort(taken)
 	if ids(found) != "port.taken fault; port.unusable fault" {
@@ -88,7 +63,7 @@ func TestNobodyKnowsWhoHasAPort(t *testing.T) {
 }
 
 func TestPort25ToTheOutside(t *testing.T) {
-	open, silent, strange := listen(t, "220 hello\r\n"), listen(t, ""), listen(t, "554 no\r\n")
+	open, silent, strange := greeter.Listen(t, "220 hello\r\n"), greeter.Listen(t, ""), greeter.Listen(t, "554 no\r\n")
 	if found := Outgoing(t.Context(), []string{silent, open}); found != nil {
 		t.Errorf("%+v", found)
 	}
@@ -119,7 +94,7 @@ func TestTheClock(t *testing.T) {
 }
 
 func TestPortsThatNobodyReaches(t *testing.T) {
-	open, closed := listen(t, "x"), listen(t, "x")
+	open, closed := greeter.Listen(t, "x"), greeter.Listen(t, "x")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
