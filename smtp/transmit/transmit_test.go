@@ -144,11 +144,12 @@ func TestHostsAreTriedByPreferenceUntilOneAnswers(t *testing.T) {
 	w := newWorld(t)
 	w.newHost("dead.peer.test")
 	broken := w.mail("broken.peer.test", &mta{noTLS: true})
+	strange := w.mail("strange.peer.test", &mta{after: "250 2.0.0 x", cert: w.certificate("strange.peer.test", true)})
 	good := w.mail("good.peer.test", &mta{after: "250 2.0.0 x"})
 	last := w.mail("last.peer.test", &mta{after: "250 2.0.0 x"})
-	w.exchangers("peer.test", "dead.peer.test", "broken.peer.test", "good.peer.test", "last.peer.test")
+	w.exchangers("peer.test", "dead.peer.test", "broken.peer.test", "strange.peer.test", "good.peer.test", "last.peer.test")
 	out := w.transmitter(nil).Deliver(t.Context(), "peer.test", letter("peer.test", "a"))
-	if outcome(out) != "250 2.0.0" || out.Host != "good.peer.test" || broken.count() == 0 || len(good.taken()) != 1 || last.count() != 0 {
+	if outcome(out) != "250 2.0.0" || out.Host != "good.peer.test" || broken.count() == 0 || strange.count() == 0 || len(strange.taken()) != 0 || len(good.taken()) != 1 || last.count() != 0 {
 		t.Errorf("%s by %s", outcome(out), out.Host)
 	}
 	same := []resolver.MX{{Preference: 1, Host: "a"}, {Preference: 1, Host: "b"}}
