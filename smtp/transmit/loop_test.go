@@ -118,8 +118,11 @@ func TestAStallEndsTheAttempt(t *testing.T) {
 // A relay that is lost once it has all of a message may have taken it: by
 // another way now it would come twice. One that never had all of it cannot.
 func TestAnAnswerThatDoesNotComeByHTTPSDoublesNothing(t *testing.T) {
-	large := letter("peer.test", "a")
-	large.Content = content(strings.Repeat(strings.Repeat("x", 70)+"\r\n", 100_000))
+	sized := func(octets int) Message {
+		m := letter("peer.test", "a")
+		m.Content = content(strings.Repeat(strings.Repeat("x", 70)+"\r\n", octets/72))
+		return m
+	}
 	for what, c := range map[string]struct {
 		message Message
 		handle  func(http.ResponseWriter, *http.Request)
@@ -134,11 +137,11 @@ func TestAnAnswerThatDoesNotComeByHTTPSDoublesNothing(t *testing.T) {
 			io.Copy(io.Discard, q.Body)
 			<-q.Context().Done()
 		}, "451 4.4.2", 0},
-		"no answer to a large one": {large, func(_ http.ResponseWriter, q *http.Request) {
+		"no answer to a large one": {sized(2 * inMemory), func(_ http.ResponseWriter, q *http.Request) {
 			io.Copy(io.Discard, q.Body)
 			<-q.Context().Done()
 		}, "451 4.4.2", 0},
-		"the content is never read": {large, func(http.ResponseWriter, *http.Request) {
+		"the content is never read": {sized(8 << 20), func(http.ResponseWriter, *http.Request) {
 			<-t.Context().Done() // its own ends with the body
 			panic(http.ErrAbortHandler)
 		}, "250 2.0.0", 1},
@@ -156,7 +159,7 @@ func TestAnAnswerThatDoesNotComeByHTTPSDoublesNothing(t *testing.T) {
 				m := w.mail("peer.test", &mta{after: "250 2.0.0 x"})
 				w.web("peer.test", false, c.handle)
 				tr := w.transmitter(nil)
-				tr.quietly = 300 * time.Millisecond
+				tr.quietly = time.Second
 				for _, web := range tr.web {
 					if version != "h2" {
 						web.Transport.(*http.Transport).ForceAttemptHTTP2 = false
