@@ -559,3 +559,26 @@ func TestAdoptsARelayAtAnAddress(t *testing.T) {
 		t.Errorf("%+v, %v, %v", sum, err, found)
 	}
 }
+
+// Files that belong to somebody else than the tree are counted, and come over.
+func TestNamesFilesOfAnotherOwner(t *testing.T) {
+	_, dir := newTree(t)
+	putAlice(t, dir)
+	tree := openTree(t, dir)
+	for _, strange := range []bool{false, true} {
+		if strange {
+			tree.owner++ // only root could give files away
+		}
+		seen, found, err := tree.Look(t.Context(), "alice0001@relay.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"info keywords alice0001@relay.test INBOX"}
+		if strange {
+			want = append(want, "owner alice0001@relay.test")
+		}
+		if got := idsOf(found); !slices.Equal(got, want) || (seen.Strange > 0) != strange || seen.Messages() != 4 {
+			t.Errorf("found %q, %+v", got, seen)
+		}
+	}
+}
