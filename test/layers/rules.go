@@ -34,7 +34,7 @@ var sideways = map[string][]string{
 	"internal/preflight":   leaves,
 	"internal/appversions": leaves,
 	"internal/zone":        append([]string{"internal/resolver"}, leaves...), // it asks in the same way
-	"internal/invites":     append([]string{"internal/journal"}, leaves...), // its file goes through the seam to the disk
+	"internal/invites":     append([]string{"internal/journal"}, leaves...),  // its file goes through the seam to the disk
 }
 
 // leaves import nothing of ours.
