@@ -140,7 +140,7 @@ func TestTheDocumentOfDurabilityNamesTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	var tests strings.Builder
-	for _, dir := range []string{".", "../../internal/journal"} {
+	for _, dir := range []string{".", "../../internal/journal", "../../test/bench"} {
 		files, err := filepath.Glob(dir + "/*_test.go")
 		if err != nil {
 			t.Fatal(err)
