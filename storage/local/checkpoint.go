@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"time"
 
 	"barid/internal/journal"
 	"barid/storage"
@@ -34,8 +35,23 @@ var errAgain = errors.New("accounts came into trouble")
 
 // tryCheckpoint makes a checkpoint. Store.disk is held.
 func (s *Store) tryCheckpoint() error {
+	cp, err := s.beginCheckpoint()
+	if err != nil {
+		return err
+	}
+	if cp == nil {
+		return s.settler.settleAll() // nothing happened since the last
+	}
+	return cp.complete()
+}
+
+// beginCheckpoint takes what a checkpoint is to have, which complete puts on
+// disk: at once, or later, when much of that mail is gone again and needs no
+// file. Nil when nothing happened since the last. Store.disk is held, and may
+// be let go before complete.
+func (s *Store) beginCheckpoint() (*checkpoint, error) {
 	if s.readOnly.Load() {
-		return storage.ErrReadOnly
+		return nil, storage.ErrReadOnly
 	}
 	known := map[*account]bool{}
 	for _, a := range s.inTroubleNow() {
@@ -48,11 +64,30 @@ func (s *Store) tryCheckpoint() error {
 	upTo := s.journal.Last()
 	s.placing.Unlock()
 	if err := s.journal.Wait(upTo); err != nil {
-		return s.failed(err)
+		return nil, s.failed(err)
 	}
-	cp := &checkpoint{s: s, seq: uint64(upTo), known: known, troubled: map[*account]bool{}}
-	if cp.seq == s.trimmed.Load() {
-		return s.settler.settleAll() // nothing happened since the last
+	if uint64(upTo) == s.trimmed.Load() {
+		return nil, nil
+	}
+	cp := &checkpoint{s: s, seq: uint64(upTo), began: began, known: known, troubled: map[*account]bool{}}
+	cp.capture()
+	return cp, nil
+}
+
+// complete makes the files, and trims the journal. It gives errAgain when
+// another checkpoint must begin. Store.disk is held.
+func (cp *checkpoint) complete() error {
+	s := cp.s
+	if s.readOnly.Load() {
+		return storage.ErrReadOnly
+	}
+	if s.trimmed.Load() >= cp.seq {
+		return nil // another was quicker
+	}
+	for _, a := range s.inTroubleNow() {
+		if !cp.known[a] {
+			return errAgain
+		}
 	}
 	if err := s.dropAbandoned(); err != nil {
 		return err
@@ -61,7 +96,7 @@ func (s *Store) tryCheckpoint() error {
 		cp.abandon()
 		return err
 	}
-	s.log.Debug("checkpoint", "part", "storage", "accounts", len(cp.states), "took", s.cfg.Now().Sub(began))
+	s.log.Debug("checkpoint", "part", "storage", "accounts", len(cp.states), "took", s.cfg.Now().Sub(cp.began))
 	return nil
 }
 
@@ -69,7 +104,9 @@ func (s *Store) tryCheckpoint() error {
 type checkpoint struct {
 	s      *Store
 	seq    uint64
+	began  time.Time
 	states []accountAt
+	jobs   uint64      // the last job of those states
 	files  []ownedFile // written under their new name, to be renamed
 
 	queueVersion uint64 // that its index has; zero when none was written
@@ -125,9 +162,7 @@ func (s *Store) dropAbandoned() error {
 
 func (cp *checkpoint) run() error {
 	s := cp.s
-	cp.capture()
-	// The jobs of every state that was captured are in the settler's hands.
-	failed := s.settler.settleEach()
+	failed := s.settler.settleEach(cp.jobs)
 	for _, at := range cp.states {
 		if t := at.a.trouble.Load(); failed[at.a] != nil || t != nil && t.closed {
 			continue
@@ -280,6 +315,7 @@ func (cp *checkpoint) capture() {
 		cp.states = append(cp.states, accountAt{a, a.now.Load()})
 		a.pub.Unlock()
 	}
+	cp.jobs = cp.s.settler.lastTaken() // the jobs of all these states are in the settler's hands
 }
 
 // account settles what is left of an account and writes its snapshots.
@@ -290,7 +326,8 @@ func (cp *checkpoint) account(at accountAt) error {
 	if err := cp.s.nameFiles(at.a); err != nil {
 		return err
 	}
-	if !at.st.alive || cp.s.noticeGone(at.a) {
+	// A later record may have ended it, and its directory is gone.
+	if !at.st.alive || !at.a.now.Load().alive || cp.s.noticeGone(at.a) {
 		return nil
 	}
 	if err := cp.s.writeAccount(at.a); err != nil {

@@ -65,6 +65,17 @@ var settleNow = step{"settle", func(s *Store) error {
 
 var checkpointNow = step{"checkpoint", (*Store).checkpoint}
 
+// The two halves of a checkpoint that waits for its lull.
+var (
+	checkpointBegins = step{"begin a checkpoint", func(s *Store) error { return s.settler.begin() }}
+	checkpointEnds   = step{"end the checkpoint", func(s *Store) error {
+		if s.settler.cp == nil {
+			return nil // none has begun
+		}
+		return s.settler.complete()
+	}}
+)
+
 // workload touches everything that has a file.
 func workload() []step {
 	group := mail("group", 1500)

@@ -99,6 +99,33 @@ func drills() []drill {
 	return append(append(expiryDrills(), queueDrills()...), []drill{
 		{name: "everything", lives: []life{{steps: workload()}}},
 		{
+			name: "a checkpoint that waits for its lull",
+			lives: []life{{steps: []step{
+				login("alice"), login("bob"),
+				ops("deliver", storage.Deliver{To: at("alice"), Content: mail("one", 100)}, storage.Deliver{To: at("alice"), Content: mail("two", 5000)}),
+				ops("mailbox", storage.CreateMailbox{Account: acct("alice"), Name: "A"}),
+				ops("copy", storage.Copy{Account: acct("alice"), Mailbox: "INBOX", Dest: "A", UIDs: []storage.UID{1}}),
+				ops("deliver", storage.Deliver{To: at("bob"), Content: mail("three", 300)}),
+				ops("token", storage.SetEntry{Account: acct("bob"), Mailbox: "INBOX", Name: deviceToken, Value: []byte("2222")}),
+				checkpointBegins,
+				ops("expunge", storage.Expunge{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{1}}),
+				ops("copy", storage.Copy{Account: acct("alice"), Mailbox: "INBOX", Dest: "INBOX", UIDs: []storage.UID{2}}),
+				ops("expunge", storage.Expunge{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{2}}),
+				ops("flags", storage.SetFlags{Account: acct("alice"), Mailbox: "A", UIDs: []storage.UID{1}, Flags: storage.FlagSeen}),
+				ops("rename", storage.RenameMailbox{Account: acct("alice"), From: "A", To: "B"}),
+				ops("token", storage.SetEntry{Account: acct("alice"), Mailbox: "INBOX", Name: deviceToken, Value: []byte("1111")}),
+				ops("end", storage.DeleteAccount{Account: acct("bob")}),
+				checkpointEnds,
+				ops("deliver", storage.Deliver{To: at("alice"), Content: mail("four", 400)}),
+				checkpointBegins,
+				settleNow,
+				ops("remove", storage.DeleteMailbox{Account: acct("alice"), Name: "B"}),
+				ops("deliver", storage.Deliver{To: at("alice"), Content: mail("five", 500)}),
+				checkpointEnds,
+				checkpointNow,
+			}}},
+		},
+		{
 			name: "adoption",
 			prepare: func(disk *faultfs.FS) error {
 				return seal(disk,

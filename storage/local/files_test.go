@@ -355,6 +355,7 @@ func TestStagingFilesGoBeforeTheyFillTheDisk(t *testing.T) {
 			ops("expunge", storage.Expunge{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{storage.UID(i + 1)}}),
 			settleNow)
 		s.settler.upkeep()
+		must(t, s, checkpointEnds)
 	}
 	if got := names(t, filepath.Join(cfg.Dir, "staging")); len(got) > 8 {
 		t.Errorf("%d staging files of 50,000 octets each", len(got))

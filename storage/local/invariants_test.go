@@ -52,6 +52,7 @@ func TestRecordsThatASnapshotHasAreNotAppliedTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.disk.Lock()
+	cp.capture()
 	err = cp.run()
 	s.disk.Unlock()
 	if err != nil {
@@ -284,5 +285,21 @@ func TestContentThatCannotBeCompared(t *testing.T) {
 	}
 	if v := view(t, s, "alice", "INBOX"); len(v.Messages) != 0 {
 		t.Errorf("%d messages", len(v.Messages))
+	}
+}
+
+// An account that ends between what a checkpoint takes and its files is in no
+// trouble for having no directory.
+func TestAccountMayEndInTheMidstOfACheckpoint(t *testing.T) {
+	s := still(t, faultfs.New())
+	must(t, s, login("bob"), ops("token", storage.SetEntry{Account: acct("bob"), Mailbox: "INBOX", Name: deviceToken, Value: []byte("2222")}),
+		checkpointBegins, ops("end", storage.DeleteAccount{Account: acct("bob")}))
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	if err := s.settler.cp.complete(); err != nil {
+		t.Error(err)
+	}
+	if n := len(s.inTroubleNow()); n > 0 {
+		t.Errorf("%d accounts in trouble", n)
 	}
 }

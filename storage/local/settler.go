@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -34,6 +35,7 @@ type job struct {
 	file maildir.File // of jobRemove
 	q    *queued      // of jobSettle and jobUnlink of the queue, which has no account
 	due  time.Time    // of jobSettle
+	n    uint64       // jobs are counted
 }
 
 // dead tells whether what is to be settled has died.
@@ -58,9 +60,12 @@ type settler struct {
 	urgent   []job
 	fresh    []job         // jobSettle, the oldest first, what failed last
 	progress chan struct{} // closed and made anew when there may be room
+	taken    uint64        // the last job's n
 	tooLong  bool          // the journal wants a checkpoint
+	begun    bool          // one has begun, and waits for its lull
 
-	last       time.Time // of the last checkpoint; the settler's own
+	cp         *checkpoint // that has begun; the settler's own, like what follows
+	last       time.Time   // when the last checkpoint began
 	swept      time.Time
 	complained time.Time // when a failed round was last logged
 }
@@ -78,7 +83,8 @@ func (r *settler) take(a *account, jobs []job) {
 	r.mu.Lock()
 	hurry := false
 	for _, j := range jobs {
-		j.a, j.due = a, due
+		r.taken++
+		j.a, j.due, j.n = a, due, r.taken
 		if j.kind == jobSettle {
 			if j.q != nil || j.it.loc.Load()&locSettled == 0 {
 				hurry = hurry || len(r.fresh) == 0
@@ -110,15 +116,27 @@ func (r *settler) ring() {
 	}
 }
 
-// look tells the settler how long the journal is.
+// look tells the settler how long the journal is. It may grow by half while a
+// checkpoint waits for its lull.
 func (r *settler) look(size int64) {
-	if size < r.s.cfg.CheckpointBytes {
+	limit := r.s.cfg.CheckpointBytes
+	if size < limit {
 		return
 	}
 	r.mu.Lock()
-	r.tooLong = true
+	want := !r.tooLong && (!r.begun || size >= limit+limit/2)
+	r.tooLong = r.tooLong || want
 	r.mu.Unlock()
-	r.ring()
+	if want {
+		r.ring()
+	}
+}
+
+// lastTaken gives the n of the last job that was taken.
+func (r *settler) lastTaken() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.taken
 }
 
 func (r *settler) start() {
@@ -175,6 +193,9 @@ func (r *settler) pause(failed bool) time.Duration {
 	if len(r.fresh) > 0 {
 		wait = min(wait, r.fresh[0].due.Sub(r.s.cfg.Now()))
 	}
+	if r.cp != nil {
+		wait = min(wait, r.lullEnds().Sub(r.s.cfg.Now()))
+	}
 	if len(r.urgent) > 0 {
 		wait = 0
 	}
@@ -189,6 +210,9 @@ const (
 	retry = 5 * time.Second
 	// complainEvery is how often failed rounds are logged.
 	complainEvery = time.Minute
+	// lull is how long a checkpoint waits between what it takes and its files, at
+	// most: mail of somebody who is online lives for less, and gets no file.
+	lull = 2 * time.Second
 )
 
 // round does what is due. Store.disk is held.
@@ -307,16 +331,23 @@ func (r *settler) doUrgent() (failed map[*account]error) {
 }
 
 // settleAll settles whatever waits, due or not. Store.disk is held.
-func (r *settler) settleAll() error { return joined(r.settleEach()) }
+func (r *settler) settleAll() error { return joined(r.settleEach(math.MaxUint64)) }
 
-// settleEach is settleAll that tells what failed for which accounts.
-func (r *settler) settleEach() map[*account]error {
+// settleEach settles what was taken up to the job of that number, and tells
+// what failed for which accounts.
+func (r *settler) settleEach(upTo uint64) map[*account]error {
 	failed := r.doUrgent()
+	var jobs, later, again []job
 	r.mu.Lock()
-	jobs := r.fresh
-	r.fresh = nil
+	for _, j := range r.fresh {
+		if j.n <= upTo {
+			jobs = append(jobs, j)
+		} else {
+			later = append(later, j)
+		}
+	}
+	r.fresh = later
 	r.mu.Unlock()
-	var again []job
 	for i := range jobs {
 		j := &jobs[i]
 		if failed[j.a] == nil && !r.s.readOnly.Load() {
@@ -341,14 +372,13 @@ func (r *settler) upkeep() {
 	want := r.tooLong
 	r.tooLong = false
 	r.mu.Unlock()
-	if now.Sub(r.last) >= r.s.cfg.CheckpointEvery && r.s.anyDirty() {
-		want = true
-	}
-	if want && !r.s.readOnly.Load() {
-		r.last = now
-		if err := r.s.checkpoint(); err != nil {
-			r.s.log.Error("checkpoint failed, the journal is kept", "part", "storage", "error", err)
+	if r.cp != nil {
+		if want || !now.Before(r.lullEnds()) {
+			r.logFailed(r.complete())
 		}
+	} else if (want || now.Sub(r.last) >= r.s.cfg.CheckpointEvery && r.s.anyDirty()) && !r.s.readOnly.Load() {
+		r.last = now
+		r.logFailed(r.begin())
 	}
 	r.s.noteClock()
 	if now.Sub(r.swept) >= r.s.cfg.Idle/2 {
@@ -356,6 +386,42 @@ func (r *settler) upkeep() {
 		r.s.sweep(r.s.cfg.Idle)
 	}
 }
+
+func (r *settler) logFailed(err error) {
+	if err != nil {
+		r.s.log.Error("checkpoint failed, the journal is kept", "part", "storage", "error", err)
+	}
+}
+
+// begin begins a checkpoint, which completes after its lull.
+func (r *settler) begin() (err error) {
+	r.s.disk.Lock()
+	r.cp, err = r.s.beginCheckpoint()
+	r.s.disk.Unlock()
+	r.mu.Lock()
+	r.begun = r.cp != nil
+	r.mu.Unlock()
+	return err
+}
+
+// complete puts the checkpoint that has begun on disk, or a newer one.
+func (r *settler) complete() error {
+	cp := r.cp
+	r.cp = nil
+	r.mu.Lock()
+	r.begun = false
+	r.mu.Unlock()
+	r.s.disk.Lock()
+	err := cp.complete()
+	r.s.disk.Unlock()
+	if errors.Is(err, errAgain) {
+		return r.s.checkpoint()
+	}
+	return err
+}
+
+// lullEnds tells when the checkpoint that has begun is to complete.
+func (r *settler) lullEnds() time.Time { return r.cp.began.Add(min(lull, r.s.cfg.SettleAfter)) }
 
 func (s *Store) anyDirty() bool {
 	if s.queue.unwritten() {

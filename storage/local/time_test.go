@@ -84,6 +84,7 @@ func TestCheckpointsByThemselves(t *testing.T) {
 		for range 600 {
 			must(t, s, ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 2000)}))
 		}
+		time.Sleep(lull + time.Second)
 		synctest.Wait()
 		if s.trimmed.Load() == before {
 			t.Error("no checkpoint of a long journal")
@@ -92,6 +93,35 @@ func TestCheckpointsByThemselves(t *testing.T) {
 		synctest.Wait()
 		if len(s.accounts) != 0 || len(s.dirty) != 0 {
 			t.Errorf("%d accounts in memory, %d with changes", len(s.accounts), len(s.dirty))
+		}
+	})
+}
+
+// Mail that leaves within a second gets no file, whenever a checkpoint comes.
+func TestShortLivesGetNoFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := mustOpen(t, clocked(faultfs.New()))
+		must(t, s, login("alice"))
+		checkpoints, trimmed := 0, s.trimmed.Load()
+		for i := range storage.UID(3000) {
+			must(t, s, ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 2000)}))
+			if i >= 100 {
+				must(t, s, ops("expunge", storage.Expunge{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{i - 99}}))
+			}
+			time.Sleep(5 * time.Millisecond)
+			synctest.Wait()
+			if now := s.trimmed.Load(); now != trimmed {
+				checkpoints, trimmed = checkpoints+1, now
+			}
+		}
+		if checkpoints < 3 || s.settled != 0 {
+			t.Errorf("%d checkpoints, %d files of messages", checkpoints, s.settled)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n := filesOf(t, s, "alice"); n != 100 {
+			t.Errorf("%d files of 100 messages", n)
 		}
 	})
 }

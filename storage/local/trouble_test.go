@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"math/rand"
 	"strings"
 	"syscall"
@@ -110,7 +111,7 @@ func killedOn(s *Store, disk *faultfs.FS) (*Store, error) {
 var settleTry = step{"settle what can be", func(s *Store) error {
 	s.disk.Lock()
 	defer s.disk.Unlock()
-	s.settler.settleEach()
+	s.settler.settleEach(math.MaxUint64)
 	return nil
 }}
 

@@ -159,7 +159,7 @@ func (w *walker) next(s *Store) (stride, error) {
 	case dice < 2:
 		return unseen(settleSome(1 + w.Intn(6))), nil
 	case dice < 3:
-		return unseen(checkpointNow), nil
+		return unseen([]step{checkpointNow, checkpointBegins, checkpointBegins, checkpointEnds}[w.Intn(4)]), nil
 	case dice < 4:
 		return amid(1+w.Intn(12), w.some(s, views)), nil
 	case dice < 6:
@@ -303,7 +303,7 @@ func walkAround(seed int64) (path []stride, err error) {
 					return path, err
 				}
 			} else {
-				st = kill(1+w.Intn(40), []step{settleNow, checkpointNow}[w.Intn(2)])
+				st = kill(1+w.Intn(40), []step{settleNow, checkpointNow, checkpointEnds}[w.Intn(3)])
 			}
 			path = append(path, st)
 			n, err := st.do(s, disk)
