@@ -399,7 +399,7 @@ func (r *settler) begin() (err error) {
 	r.cp, err = r.s.beginCheckpoint()
 	r.s.disk.Unlock()
 	r.mu.Lock()
-	r.begun = r.cp != nil
+	r.begun, r.tooLong = r.cp != nil, false // the journal was too long for this one
 	r.mu.Unlock()
 	return err
 }
