@@ -15,9 +15,9 @@ import (
 type mailbox struct {
 	storage.Mailbox // nil while none is selected
 	name            string
-	readOnly        bool
 	cancel          func() // ends the subscription; nil without one
 	validity        storage.UIDValidity
+	readOnly        bool
 	// told has one Message for each message sequence number that the client
 	// knows, with the flags and ModSeq that it knows. It is shared with a View
 	// as a rule; nobody writes to it.

@@ -8,8 +8,9 @@ import (
 // queue holds sessions that wait for one and the same span of time: who
 // joined first is due first. All of them share one timer.
 type queue struct {
-	span time.Duration
-	fire func(*session) // called under the lock, so that whoever left is not called; must be quick
+	began time.Time
+	span  time.Duration
+	fire  func(*session) // called under the lock, so that whoever left is not called; must be quick
 
 	mu    sync.Mutex // guards the fields below, and the links of the sessions
 	head  *session
@@ -21,10 +22,12 @@ type queue struct {
 type link struct {
 	prev, next *session
 	in         *queue
-	due        time.Time
+	due        time.Duration // since the queue began: there are many links
 }
 
-func (q *queue) init(span time.Duration, fire func(*session)) { q.span, q.fire = span, fire }
+func (q *queue) init(span time.Duration, fire func(*session)) {
+	q.began, q.span, q.fire = time.Now(), span, fire
+}
 
 // join puts s at the end. A session is in one queue at a time.
 func (q *queue) join(s *session) {
@@ -37,7 +40,7 @@ func (q *queue) join(s *session) {
 }
 
 func (q *queue) push(s *session) {
-	s.queued = link{prev: q.tail, in: q, due: time.Now().Add(q.span)}
+	s.queued = link{prev: q.tail, in: q, due: time.Since(q.began) + q.span}
 	if q.tail != nil {
 		q.tail.queued.next = s
 	} else {
@@ -78,7 +81,7 @@ func (q *queue) unlink(s *session) {
 
 // arm sets the timer for the head.
 func (q *queue) arm() {
-	d := time.Until(q.head.queued.due)
+	d := q.head.queued.due - time.Since(q.began)
 	if q.timer == nil {
 		q.timer = time.AfterFunc(d, q.tick)
 		return
@@ -91,8 +94,8 @@ func (q *queue) tick() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var due []*session
-	now := time.Now()
-	for q.head != nil && !q.head.queued.due.After(now) {
+	now := time.Since(q.began)
+	for q.head != nil && q.head.queued.due <= now {
 		s := q.head
 		q.unlink(s)
 		due = append(due, s)

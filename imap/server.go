@@ -65,6 +65,7 @@ type Config struct {
 // belong to the sessions.
 type Server struct {
 	cfg      Config
+	began    time.Time
 	log      *slog.Logger
 	commands map[string]*command
 	judge    func(storage.Account) judge // of what APPEND saves
@@ -113,6 +114,7 @@ func New(cfg Config) *Server {
 	sv.readers.New = func() any { return new(wire.Reader) }
 	sv.compressors.New = newCompressor
 	sv.writers.New = func() any { return new(wire.Writer) }
+	sv.began = time.Now()
 	sv.keepAlives.init(cfg.KeepAlive, func(s *session) { s.stillHere() })
 	sv.logins.init(loginTime, func(s *session) { s.tooLate() })
 	sv.perClient.init(cfg.MaxSessions)

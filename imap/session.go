@@ -79,24 +79,24 @@ type session struct {
 	// The worker's own, and run's between two workers.
 	in   *wire.Reader  // nil while nothing is to be read
 	comp *compressed   // nil until COMPRESS; written under mu
-	held bool          // a refused login waits for its answer
-	wait time.Duration // and so long
+	wait time.Duration // of a refused login, before its answer
 
 	mu  sync.Mutex   // guards the fields below
 	out *wire.Writer // nil while nothing is to be written
 	// clear allows a login without TLS.
 	clear    bool
 	state    state
-	asked    bool        // asked for CAPABILITY, or logged in by AUTHENTICATE
-	deltaID  bool        // said ID "Delta Chat"
-	modSeqs  bool        // is told of mod-sequences (RFC 7162)
-	qresync  bool        // is told of expunged messages by UID
-	rev2     bool        // speaks as RFC 9051 does
-	refusals uint8       // logins refused so far
-	bad      uint8       // commands that were none
-	tag      string      // of the IDLE or the refused login under way
-	spoke    time.Time   // when the last command was answered
-	away     *time.Timer // the next look at whether the client can be sent away
+	asked    bool          // asked for CAPABILITY, or logged in by AUTHENTICATE
+	deltaID  bool          // said ID "Delta Chat"
+	modSeqs  bool          // is told of mod-sequences (RFC 7162)
+	qresync  bool          // is told of expunged messages by UID
+	rev2     bool          // speaks as RFC 9051 does
+	refusals uint8         // logins refused so far
+	bad      uint8         // commands that were none
+	held     bool          // a refused login waits for its answer; like wait, not mu's
+	tag      string        // of the IDLE or the refused login under way
+	spoke    time.Duration // after Server.began: when the last command was answered
+	away     *time.Timer   // the next look at whether the client can be sent away
 
 	account   storage.Account
 	clientKey uint64
@@ -289,7 +289,7 @@ func (s *session) step(err error) {
 	default:
 		s.command()
 	}
-	s.spoke = time.Now()
+	s.spoke = time.Since(s.sv.began)
 	if s.draining.Load() && !s.over.Load() && !s.held && !s.halfDone() {
 		s.bye(goingAway)
 	}
@@ -361,7 +361,7 @@ func (s *session) sendAway() {
 	if s.over.Load() {
 		return
 	}
-	if wait := pause - time.Since(s.spoke); s.halfDone() && wait > 0 {
+	if wait := pause - (time.Since(s.sv.began) - s.spoke); s.halfDone() && wait > 0 {
 		s.others.Add(1)
 		s.away = time.AfterFunc(wait, s.sendAway)
 		return

@@ -20,16 +20,15 @@ import (
 // then account.pub, then any other; none of them is held across I/O.
 type account struct {
 	addr smtp.Address // folded, without tag
-	dir  string       // of its files, below the root of the FS
 
-	refs int       // guarded by Store.mu: who uses it; it stays in memory while there are any
-	used time.Time // guarded by Store.mu: when the last user left
+	refs int           // guarded by Store.mu: who uses it; it stays in memory while there are any
+	used time.Duration // guarded by Store.mu: when the last user left, by Config.Elapsed
 
 	loading sync.Mutex // held while it is read from disk
-	loaded  bool       // guarded by loading
 	// unfinished is what was found on disk and is not all in records yet;
 	// guarded by loading.
 	unfinished *loading
+	loaded     bool        // guarded by loading
 	partly     atomic.Bool // there are more files than its state has
 
 	mu    sync.Mutex    // guards the fields below; held from the checks of a write until its record has a place
@@ -48,7 +47,7 @@ type account struct {
 	disabled disabledFlag
 
 	// The rest belongs to the settler.
-	failures  int                    // rounds that could not do its jobs, in a row or nearly
+	failures  int32                  // rounds that could not do its jobs, in a row or nearly
 	carried   bool                   // its records are in the journal behind those that checkpoints trim
 	unnamed   [][2]string            // files of a checkpoint that did not get their name yet: what they have, what they shall have
 	leftovers []string               // of checkpoints that failed for it, below the root of the FS
@@ -100,7 +99,7 @@ func (s *Store) hook(addr smtp.Address) (*account, error) {
 	}
 	a := s.accounts[addr]
 	if a == nil {
-		a = &account{addr: addr, dir: s.accountDir(addr)}
+		a = &account{addr: addr}
 		s.accounts[addr] = a
 	}
 	a.refs++
@@ -123,7 +122,7 @@ func (s *Store) release(a *account) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.refs--
-	a.used = s.cfg.Now()
+	a.used = s.cfg.Elapsed()
 	if st := a.now.Load(); a.refs == 0 && (st == nil || !st.alive) {
 		delete(s.accounts, a.addr) // nobody's address, and nothing to remember
 	}
@@ -131,11 +130,11 @@ func (s *Store) release(a *account) {
 
 // sweep forgets accounts that nobody used for idle.
 func (s *Store) sweep(idle time.Duration) {
-	now := s.cfg.Now()
+	now := s.cfg.Elapsed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for addr, a := range s.accounts {
-		if a.refs == 0 && now.Sub(a.used) >= idle {
+		if a.refs == 0 && now-a.used >= idle {
 			delete(s.accounts, addr)
 		}
 	}
@@ -223,11 +222,14 @@ func birthCharacter(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-'
 }
 
+// dir is where the files of the account are, below the root of the FS.
+func (a *account) dir() string { return accountDir(a.addr) }
+
 // accountDir is where the files of an account are. The address was checked
 // by ours, so the name stays within its directory.
-func (s *Store) accountDir(a smtp.Address) string {
-	return s.mailDir() + "/" + a.LocalPart + "@" + a.Domain
+func accountDir(a smtp.Address) string {
+	return mailDir(a.Domain) + "/" + a.LocalPart + "@" + a.Domain
 }
 
-// mailDir has the accounts of the domain.
-func (s *Store) mailDir() string { return "mail/" + strings.Trim(s.cfg.Domain, "[]") }
+// mailDir has the accounts of a domain.
+func mailDir(domain string) string { return "mail/" + strings.Trim(domain, "[]") }

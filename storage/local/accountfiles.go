@@ -23,14 +23,14 @@ type writtenFiles struct {
 // new names until the journal is trimmed.
 func (cp *checkpoint) ownFiles(at accountAt) error {
 	if at.a.written.meta != at.st.meta && at.st.meta != nil {
-		if err := cp.write(at.a, at.a.dir+"/"+metadata.FileName, cloneMetadata(at.st.meta).Write); err != nil {
+		if err := cp.write(at.a, at.a.dir()+"/"+metadata.FileName, cloneMetadata(at.st.meta).Write); err != nil {
 			return fmt.Errorf("write metadata: %w", err)
 		}
 	}
 	if slices.Equal(at.a.written.subs, at.st.subs) {
 		return nil
 	}
-	if err := cp.write(at.a, at.a.dir+"/"+maildir.SubscriptionsName, func(w io.Writer) error {
+	if err := cp.write(at.a, at.a.dir()+"/"+maildir.SubscriptionsName, func(w io.Writer) error {
 		return maildir.WriteSubscriptions(w, at.st.subs)
 	}); err != nil {
 		return fmt.Errorf("write subscriptions: %w", err)
@@ -60,7 +60,7 @@ func (s *Store) writePassword(a *account) error {
 	f := &a.pw
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	name := a.dir + "/" + passwordName
+	name := a.dir() + "/" + passwordName
 	if f.wants {
 		if err := s.writeHash(a, name); err != nil {
 			return err
@@ -91,8 +91,8 @@ func (s *Store) writeHash(a *account, name string) error {
 	}); err != nil {
 		return err
 	}
-	if _, err := s.fs.Stat(a.dir + "/" + enforceName); f.newborn && errors.Is(err, fs.ErrNotExist) {
-		if err := s.createFile(a.dir+"/"+enforceName, func(io.Writer) error { return nil }); err != nil {
+	if _, err := s.fs.Stat(a.dir() + "/" + enforceName); f.newborn && errors.Is(err, fs.ErrNotExist) {
+		if err := s.createFile(a.dir()+"/"+enforceName, func(io.Writer) error { return nil }); err != nil {
 			return err
 		}
 	}

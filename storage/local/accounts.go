@@ -42,7 +42,7 @@ func (s *Store) Accounts(ctx context.Context, prefix string, f func(storage.Acco
 // accountNames gives the local-parts of all that may be accounts, in order:
 // those with a directory, and those in memory, which may have none yet.
 func (s *Store) accountNames(prefix string) ([]string, error) {
-	entries, err := s.fs.ReadDir(s.mailDir())
+	entries, err := s.fs.ReadDir(mailDir(s.cfg.Domain))
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (s *Store) About(ctx context.Context, acct storage.Account) (storage.Accoun
 // about tells of one account without bringing it into memory.
 func (s *Store) about(addr smtp.Address) (info storage.AccountInfo, alive bool, err error) {
 	info.Address = addr
-	dir := s.accountDir(addr)
+	dir := accountDir(addr)
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -177,15 +177,15 @@ func (s *Store) Freeze(ctx context.Context, acct storage.Account, frozen bool) e
 // setFlag makes the file durable, or its absence. An account that is some
 // seconds old has no directory yet. Store.disk is held.
 func (s *Store) setFlag(a *account, frozen bool) error {
-	name := a.dir + "/" + disabledName
+	name := a.dir() + "/" + disabledName
 	if !frozen {
 		if err := s.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if _, err := s.fs.Stat(a.dir); errors.Is(err, fs.ErrNotExist) {
+		if _, err := s.fs.Stat(a.dir()); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		return s.syncDirs(a.dir)
+		return s.syncDirs(a.dir())
 	}
 	if err := s.makeAccountDir(a); err != nil {
 		return err
@@ -193,7 +193,7 @@ func (s *Store) setFlag(a *account, frozen bool) error {
 	if err := s.makeEmpty(name); err != nil {
 		return err
 	}
-	return s.syncDirs(a.dir, s.mailDir())
+	return s.syncDirs(a.dir(), mailDir(s.cfg.Domain))
 }
 
 // makeEmpty makes an empty file, if there is none. All that is to be durable of

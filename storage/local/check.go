@@ -243,8 +243,8 @@ func (c *checking) account(ctx context.Context, addr smtp.Address) error {
 			return c.inMemory(ctx, a, st)
 		}
 	}
-	a = &account{addr: addr, dir: s.accountDir(addr)}
-	names, folders, err := s.list(a.dir)
+	a = &account{addr: addr}
+	names, folders, err := s.list(a.dir())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil // gone meanwhile

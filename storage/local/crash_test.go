@@ -322,7 +322,7 @@ func filesFit(s *Store, disk *faultfs.FS) error {
 		if err != nil {
 			continue
 		}
-		a := &account{dir: s.accountDir(at(local))}
+		a := &account{addr: at(local)}
 		for _, info := range list {
 			if info.ID == (storage.MailboxID{}) {
 				continue // only subscribed to

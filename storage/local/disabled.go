@@ -27,7 +27,7 @@ type disabledFlag struct {
 func (s *Store) disabled(a *account) bool {
 	f := &a.disabled
 	if now := s.cfg.Now(); now.UnixNano() >= f.until.Load() {
-		_, err := s.fs.Stat(a.dir + "/" + disabledName)
+		_, err := s.fs.Stat(a.dir() + "/" + disabledName)
 		f.set(err == nil, now)
 	}
 	return f.is.Load()

@@ -20,7 +20,7 @@ func (s *Store) EncryptedOnly(ctx context.Context, acct storage.Account) (bool, 
 	if a.pw.unwritten() {
 		return true, nil // the file comes with the password's
 	}
-	switch _, err := s.fs.Stat(a.dir + "/" + enforceName); {
+	switch _, err := s.fs.Stat(a.dir() + "/" + enforceName); {
 	case err == nil:
 		return true, nil
 	case errors.Is(err, fs.ErrNotExist):

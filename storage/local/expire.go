@@ -112,7 +112,7 @@ func (e *expiry) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	entries, err := e.s.fs.ReadDir(e.s.mailDir())
+	entries, err := e.s.fs.ReadDir(mailDir(e.s.cfg.Domain))
 	if err != nil {
 		return err
 	}
@@ -244,11 +244,11 @@ func (s *Store) dropEmpty(addr smtp.Address, remove bool) (empty bool, err error
 	if known {
 		return false, errKnown
 	}
-	entries, err := s.fs.ReadDir(s.accountDir(addr))
+	entries, err := s.fs.ReadDir(accountDir(addr))
 	if err != nil || len(entries) > 0 || !remove {
 		return len(entries) == 0, err
 	}
-	return true, s.fs.Remove(s.accountDir(addr))
+	return true, s.fs.Remove(accountDir(addr))
 }
 
 // account lets an account go as a whole, unless it is in use.
@@ -465,7 +465,7 @@ func (e *expiry) pack(names []string) error {
 		if _, was := slices.BinarySearch(names, local); was {
 			return true // one that left is passed over the next time
 		}
-		_, err := s.fs.Stat(s.accountDir(smtp.Address{LocalPart: local, Domain: s.cfg.Domain}))
+		_, err := s.fs.Stat(accountDir(smtp.Address{LocalPart: local, Domain: s.cfg.Domain}))
 		return err == nil
 	})
 	return errors.Join(err, s.names.pack())

@@ -129,7 +129,7 @@ func (j *judgment) memory(a *account) {
 
 // files judges what lies on disk.
 func (j *judgment) files(addr smtp.Address) error {
-	dir := j.s.accountDir(addr)
+	dir := accountDir(addr)
 	names, folders, err := j.s.list(dir)
 	if err != nil {
 		return err
@@ -237,7 +237,7 @@ func (j *judgment) snapshot(dir maildir.Dir, names []string) (*snapshot, error) 
 // and have not changed since mail of that age was due: what crashes and other
 // programs left, in tmp mostly. With remove they go. Store.disk is held then.
 func (s *Store) strays(addr smtp.Address, g *ages, remove bool) (n int64, err error) {
-	dir := s.accountDir(addr)
+	dir := accountDir(addr)
 	_, folders, err := s.list(dir)
 	if err != nil {
 		return 0, err

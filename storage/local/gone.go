@@ -14,7 +14,7 @@ func (s *Store) gone(a *account) bool {
 	if !a.now.Load().alive || !a.pw.onDisk() {
 		return false
 	}
-	_, err := s.fs.Stat(a.dir)
+	_, err := s.fs.Stat(a.dir())
 	return errors.Is(err, fs.ErrNotExist)
 }
 

@@ -66,7 +66,7 @@ func (l *loading) write() error {
 }
 
 func (l *loading) read() error {
-	names, folders, err := l.s.list(l.a.dir)
+	names, folders, err := l.s.list(l.a.dir())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -83,7 +83,7 @@ func (l *loading) read() error {
 		}
 		l.st.hash = l.a.pw.known()
 	}
-	l.s.dropMaildirsize(l.a.dir, names)
+	l.s.dropMaildirsize(l.a.dir(), names)
 	if err := l.readFiles(names); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (l *loading) read() error {
 		return err
 	}
 	for _, folder := range folders {
-		names, _, err := l.s.list(l.a.dir + "/." + folder)
+		names, _, err := l.s.list(l.a.dir() + "/." + folder)
 		if err != nil {
 			return err
 		}
@@ -122,7 +122,7 @@ func (s *Store) list(dir string) (names, folders []string, err error) {
 
 // readFiles reads the account's own files.
 func (l *loading) readFiles(names []string) error {
-	text, err := l.s.readNewest(l.a.dir, metadata.FileName, names)
+	text, err := l.s.readNewest(l.a.dir(), metadata.FileName, names)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (l *loading) readFiles(names []string) error {
 			l.s.log.Warn("metadata.json is not readable, its entries are lost", "part", "storage", "account", l.a.addr, "error", err)
 		}
 	}
-	if text, err = l.s.readNewest(l.a.dir, maildir.SubscriptionsName, names); err != nil {
+	if text, err = l.s.readNewest(l.a.dir(), maildir.SubscriptionsName, names); err != nil {
 		return err
 	}
 	if text != nil {

@@ -134,7 +134,7 @@ func (s *Store) bury(a *account) error {
 // owner's, and its snapshots know UIDs of another UIDVALIDITY; but it may be
 // that the file went by mistake.
 func (s *Store) setAside(a *account) error {
-	if _, err := s.fs.Stat(a.dir); errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.fs.Stat(a.dir()); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return fmt.Errorf("look for an earlier account: %w", err)
@@ -147,15 +147,15 @@ func (s *Store) setAside(a *account) error {
 	if err := s.syncDirs("."); err != nil { // or the directory is gone with all that moved there
 		return err
 	}
-	name := fmt.Sprintf("%s/%s.%d", removedDir, path.Base(a.dir), s.nextValidity())
-	if err := s.fs.Rename(a.dir, name); err != nil {
+	name := fmt.Sprintf("%s/%s.%d", removedDir, path.Base(a.dir()), s.nextValidity())
+	if err := s.fs.Rename(a.dir(), name); err != nil {
 		return fmt.Errorf("move an earlier account aside: %w", err)
 	}
 	s.log.Warn("the directory of an account without password file was moved to "+removedDir, "part", "storage", "account", a.addr)
 	if s.cfg.NoSync {
 		return nil
 	}
-	for _, dir := range []string{removedDir, s.mailDir()} {
+	for _, dir := range []string{removedDir, mailDir(s.cfg.Domain)} {
 		if err := s.fs.SyncDir(dir); err != nil {
 			return s.lost(err)
 		}

@@ -54,7 +54,7 @@ func (f *passwordFile) current(s *Store, a *account) (string, error) {
 	if f.wants {
 		return f.hash, nil
 	}
-	name := a.dir + "/" + passwordName
+	name := a.dir() + "/" + passwordName
 	info, err := s.fs.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

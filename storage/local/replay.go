@@ -480,7 +480,7 @@ func (s *Store) finishPassword(a *account, r *replayed) error {
 	if r.hash == "" {
 		return nil
 	}
-	hash, err := readHash(s, a.dir+"/"+passwordName)
+	hash, err := readHash(s, a.dir()+"/"+passwordName)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

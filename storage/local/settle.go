@@ -24,7 +24,7 @@ func (s *Store) do(j *job) error {
 		j.a.made, j.a.written, j.a.noted = nil, writtenFiles{}, nil
 		// In this order: a full disk has room for the name then. Until the name
 		// is durable the record is kept, and brings us here again.
-		if err := s.fs.RemoveAll(j.a.dir); err != nil {
+		if err := s.fs.RemoveAll(j.a.dir()); err != nil {
 			return err
 		}
 		return s.names.add(j.a.addr, j.box)
@@ -60,7 +60,7 @@ func (s *Store) dir(a *account, box string) maildir.Dir {
 	if err != nil {
 		panic("local: a mailbox exists whose name no mailbox can have: " + err.Error())
 	}
-	return maildir.At(s.fs, path.Join(a.dir, below))
+	return maildir.At(s.fs, path.Join(a.dir(), below))
 }
 
 // makeDir makes the directories of a mailbox, once.
@@ -82,7 +82,7 @@ func (s *Store) makeDir(a *account, box string) error {
 }
 
 func (s *Store) makeAccountDir(a *account) error {
-	if err := s.fs.Mkdir(a.dir); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := s.fs.Mkdir(a.dir()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make account directory: %w", err)
 	}
 	return nil

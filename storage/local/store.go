@@ -160,7 +160,7 @@ func (s *Store) closeDir() error {
 
 // start reads the journal and begins to settle.
 func (s *Store) start() error {
-	for _, dir := range []string{stagingDir, "mail", s.mailDir()} {
+	for _, dir := range []string{stagingDir, "mail", mailDir(s.cfg.Domain)} {
 		if err := s.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}

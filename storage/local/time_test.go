@@ -20,7 +20,7 @@ func clocked(disk *faultfs.FS) Config {
 
 func filesOf(t *testing.T, s *Store, local string) int {
 	t.Helper()
-	files, err := maildir.At(s.fs, s.accountDir(at(local))).List()
+	files, err := maildir.At(s.fs, accountDir(at(local))).List()
 	if err != nil {
 		t.Fatal(err)
 	}
