@@ -150,8 +150,7 @@ func (a *App) probeIroh(ctx context.Context, target string) error {
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	var d net.Dialer
-	dial := func() (net.Conn, error) { return d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port)) }
+	dial := func() (net.Conn, error) { return a.dialer().DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port)) }
 	if a.cfg.Iroh.URL == "" {
 		dial = func() (net.Conn, error) { return a.dialOwn(ctx, "https") }
 	}
@@ -168,6 +167,17 @@ func (a *App) probeIroh(ctx context.Context, target string) error {
 		conn = c
 	}
 	return relay.Probe(ctx, conn, u.Host)
+}
+
+// dialer connects to others, whose names dns.resolver knows where it is set.
+func (a *App) dialer() *net.Dialer {
+	d := &net.Dialer{}
+	if server := a.cfg.DNS.Resolver; server != "" {
+		d.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, server)
+		}}
+	}
+	return d
 }
 
 // dialOwn connects to the first address of a listener of ours. Where that

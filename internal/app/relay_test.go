@@ -67,6 +67,9 @@ func TestIrohFindings(t *testing.T) {
 	closed := silent.Addr().String()
 	silent.Close()
 	good := harness.New(t, harness.Options{})
+	_, port, _ := net.SplitHostPort(good.Addr("http_clear"))
+	dns := harness.NewDNS(t, "127.0.0.1:0")
+	dns.Add(t, "iroh.other.test. 60 IN A 127.0.0.1")
 	for name, v := range map[string]struct {
 		change func(*config.Config)
 		want   string
@@ -79,6 +82,9 @@ func TestIrohFindings(t *testing.T) {
 		"the same, behind a proxy":   {func(c *config.Config) { c.Listen.Proxies = []string{"127.0.0.0/8"} }, "iroh.certificate", finding.Warning},
 		"nothing is announced":       {func(c *config.Config) { c.Iroh.Enabled = false }, "", 0},
 		"another relay, which works": {func(c *config.Config) { c.Iroh.URL = "http://" + good.Addr("http_clear") }, "", 0},
+		"another relay, by its name": {func(c *config.Config) {
+			c.Iroh.URL, c.DNS.Resolver = "http://iroh.other.test:"+port, dns.Addr
+		}, "", 0},
 		"another one, which is none": {func(c *config.Config) { c.Iroh.URL = "http://" + good.Addr("http") }, "iroh.unusable", finding.Fault},
 		"another one, which is down": {func(c *config.Config) { c.Iroh.URL = "http://" + closed }, "iroh.unusable", finding.Fault},
 	} {

@@ -323,19 +323,22 @@ func (q *Queue) warn(id storage.QueueID) {
 		reply = smtp.NewReply(451, "4.4.1", "%s", x.dest.lastError)
 	}
 	q.mu.Unlock()
+	told := false
 	err := q.about(id, func(item storage.QueueItem, content storage.Content) error {
 		n := Notice{Item: item, Delayed: true, Content: content, Until: item.Queued.Time().Add(q.cfg.Lifetime)}
 		for _, to := range item.To {
 			n.Failures = append(n.Failures, Failure{to, reply})
 		}
-		ops := append(q.cfg.Tell(q.ctx, n), storage.MarkQueued{ID: id, Set: storage.QueueWarned})
+		ops := q.cfg.Tell(q.ctx, n)
+		told = len(ops) > 0 // a null sender is not
+		ops = append(ops, storage.MarkQueued{ID: id, Set: storage.QueueWarned})
 		_, err := q.cfg.Store.Commit(q.ctx, storage.Batch{Ops: ops})
 		return err
 	})
 	switch {
-	case err == nil:
+	case err == nil && told:
 		q.warned.WithLabelValues().Inc()
-	case !errors.Is(err, storage.ErrNotQueued) && q.ctx.Err() == nil:
+	case err != nil && !errors.Is(err, storage.ErrNotQueued) && q.ctx.Err() == nil:
 		q.log.Warn("a sender cannot be told of a delay", "error", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"barid/internal/metrics"
 	"barid/smtp"
 	"barid/storage"
 )
@@ -820,5 +821,29 @@ func TestALineKeepsItsOrder(t *testing.T) {
 	}
 	if want := []storage.QueueID{2, 1, 3, 4, 0}; !slices.Equal(got, want) {
 		t.Errorf("%v, not %v", got, want)
+	}
+}
+
+// A sender that is null gets no notice, so none is counted.
+func TestOnlyNoticesAreCounted(t *testing.T) {
+	for name, told := range map[string]float64{"null": 0, "somebody": 1} {
+		within(t, func(t *testing.T) {
+			s := newShelf()
+			p := &postman{how: func(_ string, item storage.QueueItem) Attempt { return unreachable(item) }}
+			m := metrics.New()
+			started(t, s, p, func(cfg *Config) {
+				cfg.Metrics = m
+				if told == 0 {
+					cfg.Tell = func(context.Context, Notice) []storage.Op { return nil }
+				}
+			})
+			s.put("dead.test", "a", 3000, "x", "y")
+			time.Sleep(5 * time.Hour)
+			synctest.Wait()
+			values, err := m.Values()
+			if got := values["queue_delay_notices"]; err != nil || got != told {
+				t.Errorf("%s: %v notices, %v", name, got, err)
+			}
+		})
 	}
 }
