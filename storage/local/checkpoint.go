@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"time"
 
@@ -29,9 +30,9 @@ func (s *Store) checkpoint() error {
 	}
 }
 
-// errAgain says that accounts came into trouble: a checkpoint that begins now
+// errAgain says that other accounts are in trouble than before: a checkpoint that begins now
 // has all their records behind it.
-var errAgain = errors.New("accounts came into trouble")
+var errAgain = errors.New("accounts came into trouble, or out of it")
 
 // tryCheckpoint makes a checkpoint. Store.disk is held.
 func (s *Store) tryCheckpoint() error {
@@ -53,10 +54,7 @@ func (s *Store) beginCheckpoint() (*checkpoint, error) {
 	if s.readOnly.Load() {
 		return nil, storage.ErrReadOnly
 	}
-	known := map[*account]bool{}
-	for _, a := range s.inTroubleNow() {
-		known[a] = true
-	}
+	known := s.inTroubleNow()
 	began := s.cfg.Now()
 	// All up to here is in accounts that are dirty, pending at least: a record
 	// that is trimmed must be in what capture takes.
@@ -84,10 +82,9 @@ func (cp *checkpoint) complete() error {
 	if s.trimmed.Load() >= cp.seq {
 		return nil // another was quicker
 	}
-	for _, a := range s.inTroubleNow() {
-		if !cp.known[a] {
-			return errAgain
-		}
+	// Who came out of trouble since may have got records, and be in trouble anew.
+	if !maps.Equal(s.inTroubleNow(), cp.known) {
+		return errAgain
 	}
 	if err := s.dropAbandoned(); err != nil {
 		return err
@@ -111,8 +108,8 @@ type checkpoint struct {
 
 	queueVersion uint64 // that its index has; zero when none was written
 
-	known    map[*account]bool // in trouble before seq was taken
-	troubled map[*account]bool // those of them that still are: their records are carried on
+	known    map[*account]*trouble // in trouble before seq was taken, and ever since
+	troubled map[*account]bool     // those of them that still are: their records are carried on
 }
 
 // ownedFile is a file below the root of the FS, without the number of its
@@ -274,7 +271,7 @@ func (cp *checkpoint) sort(failed map[*account]error) error {
 		switch {
 		case a == nil: // the queue
 			return err
-		case cp.known[a]:
+		case cp.known[a] != nil:
 			cp.troubled[a] = true
 		case s.inTrouble(a, err, false):
 			again = errAgain

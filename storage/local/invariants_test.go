@@ -303,3 +303,56 @@ func TestAccountMayEndInTheMidstOfACheckpoint(t *testing.T) {
 		t.Errorf("%d accounts in trouble", n)
 	}
 }
+
+// An account may come out of trouble, get mail, and come into trouble anew,
+// between what a checkpoint takes and its files: its records stay in order.
+func TestTroubleMayEndInTheMidstOfACheckpoint(t *testing.T) {
+	for name, again := range map[string]bool{"it ends": false, "and begins anew": true} {
+		t.Run(name, func(t *testing.T) {
+			disk := faultfs.New()
+			s := still(t, disk)
+			must(t, s, login("bob"), checkpointNow, login("alice"))
+			broken := func(op faultfs.Op) error {
+				if strings.HasPrefix(op.Name, alicesDir) {
+					return syscall.EACCES
+				}
+				return nil
+			}
+			round := func() {
+				s.disk.Lock()
+				defer s.disk.Unlock()
+				_ = s.settler.round()
+			}
+			disk.Break(broken)
+			round()
+			round()
+			if n := len(s.inTroubleNow()); n != 1 {
+				t.Fatalf("%d accounts in trouble", n)
+			}
+			must(t, s, checkpointBegins)
+			disk.Break(nil)
+			round()
+			if n := len(s.inTroubleNow()); n != 0 {
+				t.Fatalf("%d accounts in trouble still", n)
+			}
+			must(t, s,
+				ops("deliver", storage.Deliver{To: at("alice"), Content: mail("one", 100)}),
+				ops("token", storage.SetEntry{Account: acct("alice"), Mailbox: "INBOX", Name: deviceToken, Value: []byte("1111")}))
+			if again {
+				disk.Break(broken)
+			}
+			must(t, s, checkpointEnds)
+			was, err := dump(s, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			disk.Break(nil)
+			s = anew(t, s, disk)
+			if is, err := dump(s, false); err != nil || comparable(is) != comparable(was) {
+				t.Errorf("%v: found\n%s\nwant\n%s", err, is, was)
+			}
+			must(t, s, settleNow, checkpointNow)
+			stopChangesNothing(t, s, disk)
+		})
+	}
+}

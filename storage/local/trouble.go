@@ -3,6 +3,7 @@ package local
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"syscall"
 	"time"
@@ -106,15 +107,11 @@ func (s *Store) outOfTrouble(a *account) {
 	s.release(a)
 }
 
-// inTroubleNow lists the accounts in trouble.
-func (s *Store) inTroubleNow() []*account {
+// inTroubleNow gives the accounts in trouble, and theirs.
+func (s *Store) inTroubleNow() map[*account]*trouble {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := make([]*account, 0, len(s.troubled))
-	for a := range s.troubled {
-		list = append(list, a)
-	}
-	return list
+	return maps.Clone(s.troubled)
 }
 
 // judgeRound looks at a round of the settler: who failed twice is in trouble, who
@@ -128,7 +125,7 @@ func (s *Store) judgeRound(failed map[*account]error) {
 			s.inTrouble(a, err, false)
 		}
 	}
-	for _, a := range s.inTroubleNow() {
+	for a := range s.inTroubleNow() {
 		if failed[a] == nil && !a.carried && !a.trouble.Load().closed && !s.settler.hasJobs(a) {
 			s.outOfTrouble(a)
 		}
