@@ -358,32 +358,45 @@ func TestEmptyLinesCostWhatTheyWeigh(t *testing.T) {
 	run := strings.Repeat("\r\n", maxEmptyLines)
 	head := "From: alice@author.test\r\n\r\n"
 	text := strings.Repeat("x\r\n"+run, size/len(run))
+	plain := strings.Repeat("x\r\n", len(text)/3)
 	z := newZone(edKey())
-	took := func(what string, f func()) {
-		begin := time.Now()
-		f()
-		d := time.Since(begin)
-		t.Logf("%s: %v", what, d)
-		if d > 3*time.Second {
-			t.Errorf("%s: %v", what, d)
+	// The best of three: what else runs on the machine is no fault of ours.
+	fastest := func(f func()) (d time.Duration) {
+		for i := range 3 {
+			begin := time.Now()
+			f()
+			if took := time.Since(begin); i == 0 || took < d {
+				d = took
+			}
 		}
+		return d
+	}
+	compare := func(what string, d, usual time.Duration) {
+		t.Logf("%s: %v, without empty lines %v", what, d, usual)
+		if d > 8*usual {
+			t.Errorf("%s: %v, without empty lines %v", what, d, usual)
+		}
+	}
+	verify := func(what, body string, change map[string]string, want error) time.Duration {
+		mail := forge(head+body, change)
+		return fastest(func() {
+			if err := verdict(verifier(z), mail, 16<<10); !errors.Is(err, want) {
+				t.Errorf("%s: %v", what, err)
+			}
+		})
 	}
 	for _, c := range []string{"simple/simple", "relaxed/relaxed"} {
-		for what, body := range map[string]string{"at the bound": text, "beyond": text + "\r\n\r\nx\r\n", "beyond, at the end": text + "\r\n\r\n", "beyond, blanks": text + " \r\n\t\r\n"} {
-			change := map[string]string{"c": c}
-			if what != "at the bound" {
-				change["bh"] = "AAAA" // it does not get there
-			}
-			mail := forge(head+body, change)
-			took(c+" "+what, func() {
-				err := verdict(verifier(z), mail, 16<<10)
-				if what == "at the bound" && err != nil || what != "at the bound" && !errors.Is(err, EmptyLines) {
-					t.Errorf("%s, %s: %v", c, what, err)
-				}
-			})
+		usual := verify(c, plain, map[string]string{"c": c}, nil)
+		compare(c, verify(c, text, map[string]string{"c": c}, nil), usual)
+		for what, body := range map[string]string{"beyond": text + "\r\n\r\nx\r\n", "beyond, at the end": text + "\r\n\r\n", "beyond, blanks": text + " \r\n\t\r\n"} {
+			what = c + " " + what
+			compare(what, verify(what, body, map[string]string{"c": c, "bh": "AAAA"}, EmptyLines), usual) // it does not get there
 		}
 	}
-	took("signing", func() { signed(t, head+text, rsaKey(), edKey()) })
+	sign := func(body string) time.Duration {
+		return fastest(func() { signed(t, head+body, rsaKey(), edKey()) })
+	}
+	compare("signing", sign(text), sign(plain))
 	for _, n := range []int{1, 1000, 1 << 20} {
 		var e emptyLines
 		for p := []byte("x" + run + "\r\n"); len(p) > 0; p = p[min(n, len(p)):] {
