@@ -165,6 +165,7 @@ func (cp *checkpoint) run() error {
 			continue
 		}
 		s.settler.relieve()
+		letOthers()
 		from := len(cp.files)
 		if err := cp.account(at); err != nil {
 			failed[at.a] = fmt.Errorf("account %s: %w", at.a.addr, err)
@@ -357,6 +358,7 @@ func (cp *checkpoint) finish() error {
 	var failed error
 	late := map[*account]bool{} // whose snapshots are good, but have no name yet
 	for _, f := range cp.files {
+		letOthers()
 		// A crash here is no harm: readNewest finds the new names. But a new
 		// name must not stay behind while later checkpoints pass.
 		err := s.fs.Rename(cp.numbered(f).name, f.name)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -246,6 +247,7 @@ func (r *settler) doFresh(failed map[*account]error) {
 		if !ok {
 			break
 		}
+		letOthers()
 		if failed[j.a] != nil {
 			again = append(again, j)
 			continue
@@ -257,6 +259,12 @@ func (r *settler) doFresh(failed map[*account]error) {
 	}
 	r.putBack(again)
 }
+
+// letOthers gives up the processor between two pieces of work on files. System
+// calls that end soon keep it, and a commit passes from one goroutine to another
+// several times: with one processor each turn would wait for the ten
+// milliseconds after which the scheduler takes it away.
+func letOthers() { runtime.Gosched() }
 
 // joined makes one error of what failed, of some of it at least.
 func joined(failed map[*account]error) error {
@@ -315,6 +323,7 @@ func (r *settler) doUrgent() (failed map[*account]error) {
 		if r.s.readOnly.Load() { // the files may not be what they seem
 			failed[j.a] = storage.ErrReadOnly
 		}
+		letOthers()
 		if failed[j.a] == nil {
 			err := r.s.do(&j)
 			if err == nil {
@@ -350,6 +359,7 @@ func (r *settler) settleEach(upTo uint64) map[*account]error {
 	r.mu.Unlock()
 	for i := range jobs {
 		j := &jobs[i]
+		letOthers()
 		if failed[j.a] == nil && !r.s.readOnly.Load() {
 			err := r.s.settle(j)
 			if err == nil {
