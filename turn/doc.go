@@ -8,6 +8,7 @@
 //	          library does, and lets only well-formed ones of a bounded rate in
 //	relayed   the socket of one allocation: who may be reached, how much passes;
 //	          data of channels passes here without the library
+//	socket    how both read and send, at the least cost
 //	Secrets   what credentials are made of
 //	peerRule  which peers nobody may reach: what is inside
 //

@@ -108,7 +108,7 @@ func (d *door) admit(p []byte, from netip.AddrPort) bool {
 	case r == nil && !d.stranger(from.Addr()):
 		d.drop("strangers' rate")
 		return false
-	case r != nil && !r.charge(len(p)):
+	case r != nil && !r.charge(len(p), d.s.cfg.Now()):
 		return false
 	}
 	d.msg, d.raw, d.from, d.bucket, d.secret, d.refusal = msg, p, from, 0, nil, 0

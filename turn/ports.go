@@ -22,7 +22,7 @@ const portTries = 200
 
 // bind opens a socket for an allocation: at the address that the client came
 // to, or, when it asks for the other family, at one of that. port zero is any.
-func (d *door) bind(port int) (conn *net.UDPConn, local, public netip.AddrPort, err error) {
+func (d *door) bind(port int) (conn *socket, local, public netip.AddrPort, err error) {
 	ip, err := d.relayIP()
 	if err != nil {
 		return nil, local, public, err
@@ -51,7 +51,7 @@ func (d *door) bind(port int) (conn *net.UDPConn, local, public netip.AddrPort, 
 // listenRelayed opens the socket of an allocation, without the leave to send
 // to all hosts of a network, which package net asks for: an address that means
 // them is known by the kernel alone.
-func listenRelayed(local netip.AddrPort) (*net.UDPConn, error) {
+func listenRelayed(local netip.AddrPort) (*socket, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var failed error
 		err := c.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 0) })
@@ -61,7 +61,11 @@ func listenRelayed(local netip.AddrPort) (*net.UDPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.(*net.UDPConn), nil
+	s, err := newSocket(c.(*net.UDPConn))
+	if err != nil {
+		c.Close()
+	}
+	return s, err
 }
 
 // relayIP chooses the address of this host that is relayed.

@@ -17,7 +17,7 @@ type relay struct {
 	d      *door
 	client netip.AddrPort
 	budget *budget
-	conn   *net.UDPConn
+	conn   *socket
 	local  netip.AddrPort // that it is bound to
 	public netip.AddrPort // that it is told as
 
@@ -38,7 +38,7 @@ type ways struct {
 }
 
 // newRelay makes the allocation of the client whose message is worked on.
-func newRelay(d *door, conn *net.UDPConn, local, public netip.AddrPort) *relay {
+func newRelay(d *door, conn *socket, local, public netip.AddrPort) *relay {
 	r := &relay{d: d, client: d.from, budget: d.granted, conn: conn, local: local, public: public}
 	r.ways.Store(&ways{})
 	r.used.Store(d.s.cfg.Now().Unix())
@@ -127,18 +127,18 @@ func (r *relay) setChannel(number uint16, peer netip.AddrPort, is bool) {
 
 // use counts octets that are about to pass between client and peer.
 func (r *relay) use(n int) bool {
-	if !r.charge(n) {
+	now := r.d.s.cfg.Now()
+	if !r.charge(n, now) {
 		return false
 	}
-	r.used.Store(r.d.s.cfg.Now().Unix())
+	r.used.Store(now.Unix())
 	r.d.s.relayed.Add(float64(n))
 	return true
 }
 
 // charge counts octets, or tells that they are too many.
-func (r *relay) charge(n int) bool {
+func (r *relay) charge(n int, now time.Time) bool {
 	cfg := &r.d.s.cfg
-	now := cfg.Now()
 	if !r.pace.pass(n, now, cfg.BytesPerSecond) {
 		r.d.drop("octets per second")
 		return false
@@ -185,7 +185,7 @@ func (r *relay) toPeer(p []byte, to netip.AddrPort) {
 	if to.Port() == 0 || !r.use(len(p)) {
 		return
 	}
-	if _, err := r.conn.WriteToUDPAddrPort(p, to); err != nil {
+	if r.conn.send(p, to) != nil {
 		r.d.drop("not sent to a peer")
 	}
 }
@@ -227,7 +227,7 @@ func (r *relay) WriteTo(p []byte, to net.Addr) (int, error) {
 func (r *relay) ReadFrom(p []byte) (int, net.Addr, error) {
 	for {
 		// Room for the header of a channel stays in front.
-		n, from, err := r.conn.ReadFromUDPAddrPort(p[channelHeader:])
+		n, from, err := r.conn.read(p[channelHeader:])
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return 0, nil, err
@@ -235,7 +235,6 @@ func (r *relay) ReadFrom(p []byte) (int, net.Addr, error) {
 			time.Sleep(time.Millisecond) // no socket fails for long without being closed
 			continue
 		}
-		from = unmap(from)
 		other, own := r.d.s.who(from)
 		switch {
 		case other != nil:

@@ -17,7 +17,7 @@ import (
 // udpDoor is a door for datagrams.
 type udpDoor struct {
 	*door
-	conn  *net.UDPConn
+	conn  *socket
 	ended chan struct{} // closed when the library reads no more
 	once  sync.Once
 }
@@ -29,14 +29,9 @@ func openUDP(s *Server, addr netip.AddrPort) (list []*udpDoor, err error) {
 	for range min(runtime.GOMAXPROCS(0), 4) {
 		c, err := lc.ListenPacket(context.Background(), "udp", addr.String())
 		if err == nil {
-			conn := c.(*net.UDPConn)
-			addr = unmap(conn.LocalAddr().(*net.UDPAddr).AddrPort())
-			d := &udpDoor{door: newDoor(s, addr), conn: conn, ended: make(chan struct{})}
-			d.send = func(p []byte, to netip.AddrPort) error { _, err := conn.WriteToUDPAddrPort(p, to); return err }
-			// The kernel's default is some hundred packets.
-			_ = conn.SetReadBuffer(1 << 20)
-			_ = conn.SetWriteBuffer(1 << 20)
-			if err = d.begin(d); err == nil {
+			addr = addrPortOf(c.LocalAddr())
+			var d *udpDoor
+			if d, err = newUDPDoor(s, addr, c.(*net.UDPConn)); err == nil {
 				list = append(list, d)
 				continue
 			}
@@ -46,6 +41,19 @@ func openUDP(s *Server, addr netip.AddrPort) (list []*udpDoor, err error) {
 		return nil, err
 	}
 	return list, nil
+}
+
+func newUDPDoor(s *Server, addr netip.AddrPort, c *net.UDPConn) (*udpDoor, error) {
+	conn, err := newSocket(c)
+	if err != nil {
+		return nil, err
+	}
+	d := &udpDoor{door: newDoor(s, addr), conn: conn, ended: make(chan struct{})}
+	d.send = conn.send
+	// The kernel's default is some hundred packets.
+	_ = conn.SetReadBuffer(1 << 20)
+	_ = conn.SetWriteBuffer(1 << 20)
+	return d, d.begin(d)
 }
 
 func reusePort(_, _ string, c syscall.RawConn) error {
@@ -83,7 +91,7 @@ func (d *door) endRelays() {
 func (d *udpDoor) ReadFrom(p []byte) (int, net.Addr, error) {
 	d.settle()
 	for {
-		n, from, err := d.conn.ReadFromUDPAddrPort(p)
+		n, from, err := d.conn.read(p)
 		if errors.Is(err, net.ErrClosed) {
 			d.once.Do(func() { close(d.ended) })
 			return 0, nil, err
@@ -93,7 +101,6 @@ func (d *udpDoor) ReadFrom(p []byte) (int, net.Addr, error) {
 			time.Sleep(time.Millisecond)
 			continue
 		}
-		from = unmap(from)
 		if d.admit(p[:n], from) {
 			return n, net.UDPAddrFromAddrPort(from), nil
 		}
