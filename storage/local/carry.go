@@ -68,6 +68,7 @@ func (cp *checkpoint) carry() error {
 		return nil
 	}
 	done := map[uint64]bool{}
+	staged := map[string]bool{} // the names of staging files in what is carried
 	var last journal.Seq
 	err := s.journal.Read(journal.Seq(s.trimmed.Load()), func(seq journal.Seq, octets []byte) error {
 		c := &carried{seq: uint64(seq), record: octets}
@@ -81,11 +82,12 @@ func (cp *checkpoint) carry() error {
 				of = append(of, smtp.Address{LocalPart: local, Domain: s.cfg.Domain})
 			}
 			c = &carried{seq: old.seq, record: old.record, leftovers: old.leftovers}
-		} else {
-			r, err := decodeRecord(octets)
-			if err != nil {
-				return err
-			}
+		}
+		r, err := decodeRecord(c.record)
+		if err != nil {
+			return err
+		}
+		if c.seq == uint64(seq) {
 			of = r.accounts
 		}
 		for a := range cp.troubled {
@@ -100,7 +102,9 @@ func (cp *checkpoint) carry() error {
 		done[c.seq] = true
 		slices.Sort(c.leftovers)
 		c.leftovers = slices.Compact(c.leftovers)
-		var err error
+		for _, rc := range r.contents {
+			staged[rc.staged] = true
+		}
 		last, err = s.journal.Append(c.encode()...)
 		return err
 	})
@@ -110,6 +114,13 @@ func (cp *checkpoint) carry() error {
 	if err != nil {
 		return fmt.Errorf("carry records of accounts in trouble: %w", s.failed(err))
 	}
+	s.bodies.Lock()
+	for _, c := range s.unneeded {
+		if staged[c.staged] {
+			c.last = max(c.last, uint64(last)) // a start reads it until then
+		}
+	}
+	s.bodies.Unlock()
 	for a := range cp.troubled {
 		a.carried = true
 		if a.died.Load() > 0 {

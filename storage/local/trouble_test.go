@@ -205,6 +205,37 @@ func healthy(steps []step, like *Store) (string, error) {
 	return dump(s, false)
 }
 
+// Large mail of an account in trouble can be read after a start, too, whoever
+// else got it.
+func TestLargeMailOfAnAccountInTroubleCanBeRead(t *testing.T) {
+	disk := faultfs.New()
+	s := still(t, disk)
+	large := mail("large", inlineMax+1000)
+	must(t, s, login("alice"), login("bob"),
+		ops("deliver", storage.Deliver{To: at("alice"), Content: large}, storage.Deliver{To: at("bob"), Content: large}), settleNow,
+		ops("flags", storage.SetFlags{Account: acct("alice"), Mailbox: "INBOX", UIDs: []storage.UID{1}, Flags: storage.FlagSeen}))
+	was, err := dump(s, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.Break(func(op faultfs.Op) error {
+		if strings.HasPrefix(op.Name, alicesDir) {
+			return syscall.EACCES
+		}
+		return nil
+	})
+	for range 2 {
+		must(t, s, checkpointNow, settleTry, checkpointNow)
+		s = anew(t, s, disk)
+		if is, err := dump(s, false); err != nil || is != was {
+			t.Errorf("%v: found\n%s\nwant\n%s", err, is, was)
+		}
+	}
+	disk.Break(nil)
+	must(t, s, settleNow, checkpointNow)
+	stopChangesNothing(t, s, disk)
+}
+
 // An account whose directory cannot be read at the start is closed, and told
 // of; nobody else is.
 func TestAnAccountThatCannotBeReadIsClosed(t *testing.T) {

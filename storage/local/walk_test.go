@@ -276,6 +276,7 @@ func settleSome(n int) step {
 		s.settler.mu.Unlock()
 		for i := range jobs {
 			if err := s.settle(&jobs[i]); err != nil {
+				s.settler.putBack(jobs[i:])
 				return err
 			}
 		}
