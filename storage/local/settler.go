@@ -382,13 +382,14 @@ func (r *settler) upkeep() {
 	want := r.tooLong
 	r.tooLong = false
 	r.mu.Unlock()
-	if r.cp != nil {
-		if want || !now.Before(r.lullEnds()) {
-			r.logFailed(r.complete())
-		}
-	} else if (want || now.Sub(r.last) >= r.s.cfg.CheckpointEvery && r.s.anyDirty()) && !r.s.readOnly.Load() {
-		r.last = now
+	hurry := want
+	if r.cp == nil && (want || now.Sub(r.last) >= r.s.cfg.CheckpointEvery && r.s.anyDirty()) && !r.s.readOnly.Load() {
+		r.last, hurry = now, false
 		r.logFailed(r.begin())
+	}
+	// Who writes waits when the journal is full: then there is no lull.
+	if r.cp != nil && (hurry || r.s.journal.Size() > r.s.maxWindow() || !now.Before(r.lullEnds())) {
+		r.logFailed(r.complete())
 	}
 	r.s.noteClock()
 	if now.Sub(r.swept) >= r.s.cfg.Idle/2 {

@@ -125,3 +125,23 @@ func TestShortLivesGetNoFiles(t *testing.T) {
 		}
 	})
 }
+
+// Who waits for a full journal does not wait for a lull: nor would time pass,
+// as the settler is rung again and again.
+func TestAFullJournalWaitsForNoLull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := mustOpen(t, clocked(faultfs.New()))
+		defer s.Close()
+		must(t, s, login("alice"))
+		s.disk.Lock() // the settler is slow
+		for s.journal.Size() <= s.maxWindow() {
+			must(t, s, ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 2000)}))
+		}
+		s.disk.Unlock()
+		began := time.Now()
+		must(t, s, ops("deliver", storage.Deliver{To: at("alice"), Content: mail("x", 2000)}))
+		if took := time.Since(began); took > 0 {
+			t.Errorf("a delivery waited for %v", took)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,8 +135,10 @@ func (d *between) tick() {
 }
 
 func (d *between) OpenFile(name string, flag int) (journal.File, error) {
-	// The journal makes segments in the background, whenever it comes to it.
-	if flag&os.O_CREATE != 0 && !strings.HasPrefix(name, journalDir+"/") {
+	// The journal makes segments in the background, whenever it comes to it; and
+	// what is known of a password file is locked while it is written.
+	own := path.Base(name) == enforceName || path.Base(name) == passwordName+".new"
+	if flag&os.O_CREATE != 0 && !own && !strings.HasPrefix(name, journalDir+"/") {
 		d.tick()
 	}
 	return d.FS.OpenFile(name, flag)
