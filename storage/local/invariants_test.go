@@ -356,3 +356,21 @@ func TestTroubleMayEndInTheMidstOfACheckpoint(t *testing.T) {
 		})
 	}
 }
+
+// A journal that is too long until a checkpoint has trimmed it wants no second
+// one.
+func TestAJournalThatWasTooLongWantsOneCheckpoint(t *testing.T) {
+	disk := faultfs.New()
+	s := still(t, disk)
+	must(t, s, login("alice"), checkpointBegins)
+	disk.OnFlush(func(faultfs.Op) { s.settler.look(2 * s.cfg.CheckpointBytes) }) // as each commit does
+	must(t, s, checkpointEnds)
+	disk.OnFlush(nil)
+	if s.settler.tooLong || s.settler.begun {
+		t.Error("another checkpoint is to begin")
+	}
+	s.settler.look(s.cfg.CheckpointBytes)
+	if !s.settler.tooLong {
+		t.Error("a journal that gets too long wants no checkpoint")
+	}
+}

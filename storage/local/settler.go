@@ -419,15 +419,16 @@ func (r *settler) begin() (err error) {
 func (r *settler) complete() error {
 	cp := r.cp
 	r.cp = nil
-	r.mu.Lock()
-	r.begun = false
-	r.mu.Unlock()
 	r.s.disk.Lock()
 	err := cp.complete()
 	r.s.disk.Unlock()
 	if errors.Is(err, errAgain) {
-		return r.s.checkpoint()
+		err = r.s.checkpoint()
 	}
+	still := r.s.journal.Size() >= r.s.cfg.CheckpointBytes
+	r.mu.Lock()
+	r.begun, r.tooLong = false, r.tooLong && still // what was said meanwhile may be of the journal before
+	r.mu.Unlock()
 	return err
 }
 
