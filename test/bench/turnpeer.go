@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -53,6 +54,9 @@ func newFar() (*far, error) {
 		if err == nil {
 			f.conn, err = net.ListenPacket("udp4", farPeer+":0")
 		}
+		if err == nil {
+			err = roomy(f.conn)
+		}
 		made <- err
 		if err == nil {
 			f.echo()
@@ -73,6 +77,23 @@ func newFar() (*far, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// roomy lets many packets wait at an end of the load: with the kernel's default
+// the ends lose some before the server does.
+func roomy(conn net.PacketConn) error {
+	raw, err := conn.(*net.UDPConn).SyscallConn()
+	if err != nil {
+		return fmt.Errorf("receive buffer: %w", err)
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 1<<20)
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return fmt.Errorf("receive buffer: %w", err)
+	}
+	return nil
 }
 
 func ip(args ...string) error {
@@ -140,6 +161,9 @@ func (t *turnServer) measureFar(ctx context.Context, o options, f *far) ([]Row, 
 			return nil, err
 		}
 		defer c.close()
+		if err := roomy(c.conn); err != nil {
+			return nil, err
+		}
 		if err := c.client.CreatePermission(f.conn.LocalAddr()); err != nil {
 			return nil, err
 		}
