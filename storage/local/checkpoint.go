@@ -347,6 +347,7 @@ func (cp *checkpoint) account(at accountAt) error {
 
 // write writes a file under a name of this checkpoint.
 func (cp *checkpoint) write(a *account, name string, fill func(io.Writer) error) error {
+	letOthers()
 	cp.files = append(cp.files, ownedFile{a, name}) // in any case: it may be there in part
 	return cp.s.createFile(fmt.Sprintf("%s.%d", name, cp.seq), fill)
 }
