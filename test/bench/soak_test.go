@@ -233,7 +233,7 @@ func (k *soak) work(ctx context.Context, s *server, round int) (all []func(turn 
 	for _, o := range k.owners {
 		all = append(all, func(int) error { return o.live(ctx, s) })
 	}
-	return append(all, func(int) error { return k.births.live(ctx, s) })
+	return append(all, func(int) error { return k.births.live(ctx, s) }, func(int) error { return k.births.doubt(ctx, s) })
 }
 
 // errBroken marks a broken promise: that is never the kill's fault.
