@@ -150,7 +150,9 @@ func (a *App) probeIroh(ctx context.Context, target string) error {
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	dial := func() (net.Conn, error) { return a.dialer().DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port)) }
+	dial := func() (net.Conn, error) {
+		return a.dialer().DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	}
 	if a.cfg.Iroh.URL == "" {
 		dial = func() (net.Conn, error) { return a.dialOwn(ctx, "https") }
 	}
