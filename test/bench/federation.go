@@ -443,6 +443,40 @@ func isolation(ctx context.Context, o options) (rows []Row, err error) {
 	}, nil
 }
 
+// openHole gives an address at which packets to these ports vanish: behind
+// another network, which passes nothing on, or, without root, at ports here that
+// take no more connections.
+func openHole(ports ...string) (addr string, end func(), err error) {
+	if os.Getuid() == 0 {
+		f, err := newFar()
+		if err != nil {
+			return "", nil, err
+		}
+		if err := ip("route", "add", farBeyond, "via", farPeer); err != nil {
+			f.close()
+			return "", nil, err
+		}
+		return farBeyond, f.close, nil
+	}
+	fmt.Fprintln(os.Stderr, "  the black hole is at full ports of this host: another network needs root")
+	addr = "127.7.0.3"
+	var holes []*blackhole.Hole
+	end = func() {
+		for _, h := range holes {
+			h.Close()
+		}
+	}
+	for _, port := range ports {
+		h, err := blackhole.Open(netip.MustParseAddrPort(net.JoinHostPort(addr, port)))
+		if err != nil {
+			end()
+			return "", nil, err
+		}
+		holes = append(holes, h)
+	}
+	return addr, end, nil
+}
+
 func isolated(ctx context.Context, o options, hole bool, waiting, messages int) (took []time.Duration, err error) {
 	w, err := newWorld(o.dir)
 	if err != nil {
@@ -458,14 +492,11 @@ func isolated(ctx context.Context, o options, hole bool, waiting, messages int) 
 		return nil, err
 	}
 	if hole {
-		const addr = "127.7.0.3"
-		for _, port := range []string{w.smtp, w.https} {
-			h, err := blackhole.Open(netip.MustParseAddrPort(net.JoinHostPort(addr, port)))
-			if err != nil {
-				return nil, err
-			}
-			defer h.Close()
+		addr, end, err := openHole(w.smtp, w.https)
+		if err != nil {
+			return nil, err
 		}
+		defer end()
 		if err := w.add("hole.test. 60 IN A "+addr, "hole.test. 60 IN MX 10 hole.test."); err != nil {
 			return nil, err
 		}

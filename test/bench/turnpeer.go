@@ -30,6 +30,8 @@ const (
 	farHost = "10.78.250.1"
 	farPeer = "10.78.250.2"
 	farLink = "barid-bench"
+	// farBeyond is reached through the far network only, which passes nothing on.
+	farBeyond = "10.78.251.1"
 )
 
 // newFar needs root, and the program "ip".
