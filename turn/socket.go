@@ -8,16 +8,29 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+)
+
+const (
+	// turnLength is how many datagrams a reader takes in a row where it never has
+	// to wait for one, about a millisecond of work. Calls that the scheduler does
+	// not know of give it no occasion to look at other sockets, so who floods one
+	// would hold up all others of the process for ten milliseconds at a time.
+	turnLength = 128
+	// restLength is how long it rests then. To only stand aside for whoever can
+	// run is not enough: the scheduler asks for what has arrived elsewhere when
+	// nobody can. Much shorter, and the rest is over before it has asked.
+	restLength = 50 * time.Microsecond
 )
 
 // socket is a connection for datagrams that reads and sends by itself. Package
 // net tells the scheduler of each call to the kernel, since a call may take
 // long; from rest that wakes a thread that watches over such calls, and cost a
 // fifth of what relaying costs. These here never wait in the kernel, and go
-// there straight.
+// there straight; a reader that is kept busy rests for a moment now and then.
 type socket struct {
 	*net.UDPConn
 	raw     syscall.RawConn
@@ -40,6 +53,10 @@ func newSocket(conn *net.UDPConn) (*socket, error) {
 // of the kernel, and net.ErrClosed. One goroutine may read.
 func (s *socket) read(p []byte) (n int, from netip.AddrPort, err error) {
 	c := &s.reading
+	if c.turn++; c.turn > turnLength {
+		c.turn = 0
+		time.Sleep(restLength)
+	}
 	c.p = p
 	if err := s.raw.Read(c.run); err != nil {
 		return 0, from, err
@@ -50,8 +67,10 @@ func (s *socket) read(p []byte) (n int, from netip.AddrPort, err error) {
 	return c.n, c.from(), nil
 }
 
-// send sends a datagram, from any goroutine. It waits while the kernel has too
-// many on their way.
+// send sends a datagram, from any goroutine. While the kernel has too many of
+// the socket on their way, the error is EAGAIN at once: who waited here would
+// hold up all who share his door, for seconds where a peer on the link does not
+// say where it is.
 func (s *socket) send(p []byte, to netip.AddrPort) error {
 	c := sendings.Get().(*call)
 	defer sendings.Put(c)
@@ -75,6 +94,7 @@ type call struct {
 	addr  unix.RawSockaddrInet6 // with room for one of IPv4, whose port is at the same place
 	size  uint32                // of addr
 	errno syscall.Errno
+	turn  int                          // datagrams that were read since others had the processor
 	run   func(fd uintptr) (done bool) // receive or send; made once, as it would be made anew for each call
 }
 
@@ -90,20 +110,24 @@ func (c *call) receive(fd uintptr) bool {
 		c.size = unix.SizeofSockaddrInet6
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(c.p))), uintptr(len(c.p)),
 			unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&c.addr)), uintptr(unsafe.Pointer(&c.size)))
+		if errno == unix.EAGAIN {
+			c.turn = 0 // others have the processor while we wait
+			return false
+		}
 		if errno != unix.EINTR {
 			c.n, c.errno = int(n), errno
-			return errno != unix.EAGAIN
+			return true
 		}
 	}
 }
 
-// send sends one datagram. It is false when there is no room yet.
+// send sends one datagram, or tells why not.
 func (c *call) send(fd uintptr) bool {
 	for {
 		_, _, c.errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(c.p))), uintptr(len(c.p)),
 			unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&c.addr)), uintptr(c.size))
 		if c.errno != unix.EINTR {
-			return c.errno != unix.EAGAIN
+			return true
 		}
 	}
 }

@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func newTestSocket(t *testing.T, addr string) *socket {
@@ -89,6 +93,71 @@ func TestSocketTellsWhatFails(t *testing.T) {
 	}
 	if err := s.send([]byte("x"), netip.MustParseAddrPort("127.0.0.1:9")); !errors.Is(err, net.ErrClosed) {
 		t.Error("a sender:", err)
+	}
+}
+
+// Where the kernel takes no more, a sender is told so and waits for nobody.
+func TestSenderDoesNotWaitForRoom(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	// A stream that nobody reads stands for a network that takes nothing; the
+	// address of what is sent means nothing to it.
+	full, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	full.SetDeadline(time.Now().Add(5 * time.Second)) // for who waits
+	raw, err := full.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &socket{raw: raw, is4: true}
+	for p := make([]byte, 1<<16); err == nil; {
+		err = s.send(p, addrPortOf(l.Addr()))
+	}
+	if !errors.Is(err, unix.EAGAIN) {
+		t.Error(err)
+	}
+}
+
+// A reader whose socket is never empty leaves others of the process their turn,
+// those too that wait for something to arrive.
+func TestBusyReaderHoldsNobodyUp(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	busy, other, from := newTestSocket(t, "127.0.0.1:0"), newTestSocket(t, "127.0.0.1:0"), newTestSocket(t, "127.0.0.1:0")
+	if err := busy.SetReadBuffer(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	var served atomic.Bool
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _, err := other.read(make([]byte, 10))
+		served.Store(err == nil)
+	}()
+	defer func() { other.Close(); <-ended }()
+	runtime.Gosched() // it waits now
+	const n = 2*turnLength + 1
+	for range n {
+		if err := from.send([]byte("x"), addrPortOf(busy.LocalAddr())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := from.send([]byte("x"), addrPortOf(other.LocalAddr())); err != nil {
+		t.Fatal(err)
+	}
+	busy.SetReadDeadline(time.Now().Add(5 * time.Second))
+	for range n {
+		if _, _, err := busy.read(make([]byte, 10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !served.Load() {
+		t.Errorf("%d datagrams were read before anybody else had a turn", n)
 	}
 }
 
