@@ -295,9 +295,9 @@ func (c citizen) drained(ctx context.Context, left int, spell time.Duration) (in
 	}
 }
 
-// twoRelays starts relays for a.test and b.test on one processor; b takes mail
-// by the given ways.
-func twoRelays(ctx context.Context, o options, ways ...string) (w *world, a, b citizen, stop func() error, err error) {
+// twoRelays starts relays for a.test and b.test on one processor, in one process
+// or in two; b takes mail by the given ways.
+func twoRelays(ctx context.Context, o options, together bool, ways ...string) (w *world, a, b citizen, stop func() error, err error) {
 	if w, err = newWorld(o.dir); err != nil {
 		return
 	}
@@ -306,6 +306,13 @@ func twoRelays(ctx context.Context, o options, ways ...string) (w *world, a, b c
 		return
 	}
 	if b, err = w.found("b.test", "127.7.0.2", ways...); err != nil {
+		return
+	}
+	if together {
+		var both *server
+		if both, err = startTogether(ctx, o, a, b); err == nil {
+			stop = func() error { defer w.close(); return both.stop() }
+		}
 		return
 	}
 	atA, err := a.start(ctx, o.barid, o.serverCPU)
@@ -329,21 +336,24 @@ func acrossPair(ctx context.Context, a, b citizen, n int) (*pair, error) {
 	return joinPair(ctx, fmt.Sprintf("across-%d", n), a.smtp, a.person('s', n), b.imap, b.person('r', n))
 }
 
-// federation measures mail from one relay to another, by each way.
+// federation measures mail from one relay to another, by each way, with a
+// process for each and with one for both.
 func federation(ctx context.Context, o options) ([]Row, error) {
 	var rows []Row
-	for _, way := range []string{"smtp", "https"} {
-		more, err := acrossBy(ctx, o, way)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", way, err)
+	for _, together := range []bool{false, true} {
+		for _, way := range []string{"smtp", "https"} {
+			more, err := acrossBy(ctx, o, together, way)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", way, err)
+			}
+			rows = append(rows, more...)
 		}
-		rows = append(rows, more...)
 	}
 	return rows, nil
 }
 
-func acrossBy(ctx context.Context, o options, way string) (rows []Row, err error) {
-	_, a, b, stop, err := twoRelays(ctx, o, way)
+func acrossBy(ctx context.Context, o options, together bool, way string) (rows []Row, err error) {
+	_, a, b, stop, err := twoRelays(ctx, o, together, way)
 	defer func() { err = errors.Join(err, stop()) }()
 	if err != nil {
 		return nil, err
@@ -362,6 +372,9 @@ func acrossBy(ctx context.Context, o options, way string) (rows []Row, err error
 		return nil, err
 	}
 	name := "between relays by " + strings.ToUpper(way)
+	if together {
+		name = "between relays in one process by " + strings.ToUpper(way)
+	}
 	rows = []Row{
 		{"MAIL to EXISTS " + name + ", p50", "ms", ms(quantile(took, 0.50)), lower, 0},
 		{"MAIL to EXISTS " + name + ", p99", "ms", ms(quantile(took, 0.99)), lower, 0},

@@ -117,6 +117,9 @@ func run(ctx context.Context, args []string) error {
 	if len(args) == 1 && args[0] == websocketEchoCommand {
 		return serveWebsocketEcho()
 	}
+	if len(args) == 3 && args[0] == togetherCommand {
+		return serveTogether(ctx, args[1], args[2])
+	}
 	o, err := parse(args)
 	if err != nil {
 		return err
