@@ -154,7 +154,7 @@ type walker struct {
 
 // next gives a stride that the store can do as it is now.
 func (w *walker) next(s *Store) (stride, error) {
-	views, err := viewsOf(s)
+	views, err := viewsOf(s, "alice")
 	if err != nil {
 		return stride{}, err
 	}
@@ -166,7 +166,7 @@ func (w *walker) next(s *Store) (stride, error) {
 	case dice < 4:
 		return amid(1+w.Intn(12), w.some(s, views)), nil
 	case dice < 6:
-		if op := w.mailbox(views); op != nil {
+		if op := w.mailbox(acct("alice"), views); op != nil {
 			return changing(ops(fmt.Sprintf("%T %+v", op, op), op)), nil
 		}
 	}
@@ -178,7 +178,7 @@ func (w *walker) some(s *Store, views []*storage.View) step {
 	if w.Intn(3) == 0 {
 		return w.queue(s)
 	}
-	op := w.message(views)
+	op := w.message(acct("alice"), views)
 	return ops(fmt.Sprintf("%T %+v", op, op), op)
 }
 
@@ -205,24 +205,24 @@ func (w *walker) queue(s *Store) step {
 }
 
 // mailbox makes, renames or removes one; nil when it does not come to it.
-func (w *walker) mailbox(views []*storage.View) storage.Op {
+func (w *walker) mailbox(a storage.Account, views []*storage.View) storage.Op {
 	v := views[w.Intn(len(views))]
 	w.boxes++
 	name := fmt.Sprintf("box%d", w.boxes)
 	switch dice := w.Intn(10); {
 	case dice < 4 && len(views) < 5:
-		return storage.CreateMailbox{Account: acct("alice"), Name: name}
+		return storage.CreateMailbox{Account: a, Name: name}
 	case dice < 9 && v.Name != storage.InboxName:
-		return storage.RenameMailbox{Account: acct("alice"), From: v.Name, To: name}
+		return storage.RenameMailbox{Account: a, From: v.Name, To: name}
 	case v.Name != storage.InboxName:
-		return storage.DeleteMailbox{Account: acct("alice"), Name: v.Name}
+		return storage.DeleteMailbox{Account: a, Name: v.Name}
 	}
 	return nil
 }
 
 // message appends, flags, removes, copies or moves.
-func (w *walker) message(views []*storage.View) storage.Op {
-	v, to, a := views[w.Intn(len(views))], views[w.Intn(len(views))].Name, acct("alice")
+func (w *walker) message(a storage.Account, views []*storage.View) storage.Op {
+	v, to := views[w.Intn(len(views))], views[w.Intn(len(views))].Name
 	dice := w.Intn(10)
 	if len(v.Messages) == 0 || dice < 4 {
 		w.mails++
@@ -244,13 +244,16 @@ func (w *walker) message(views []*storage.View) storage.Op {
 	return storage.Move{Account: a, Mailbox: v.Name, Dest: to, UIDs: uids}
 }
 
-func viewsOf(s *Store) (views []*storage.View, err error) {
-	all, err := s.Mailboxes(ctx, acct("alice"))
+func viewsOf(s *Store, local string) (views []*storage.View, err error) {
+	all, err := s.Mailboxes(ctx, acct(local))
 	if err != nil {
 		return nil, err
 	}
 	for _, info := range all {
-		m, err := s.Open(ctx, acct("alice"), info.Name)
+		if info.ID == (storage.MailboxID{}) {
+			continue // only subscribed to
+		}
+		m, err := s.Open(ctx, acct(local), info.Name)
 		if err != nil {
 			return nil, err
 		}

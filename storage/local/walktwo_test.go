@@ -99,43 +99,12 @@ func (p *pair) op(local string) (step, error) {
 	case 5:
 		return p.queue(p.s), nil
 	}
-	views, err := viewsIn(p.s, local)
+	views, err := viewsOf(p.s, local)
 	if err != nil {
 		return step{}, err
 	}
-	op := given(p.message(views), a)
+	op := p.message(a, views)
 	return ops(fmt.Sprintf("%s: %T %+v", local, op, op), op), nil
-}
-
-// given gives the operation to another account.
-func given(op storage.Op, a storage.Account) storage.Op {
-	switch op := op.(type) {
-	case storage.Append:
-		op.Account = a
-		return op
-	case storage.SetFlags:
-		op.Account = a
-		return op
-	case storage.Expunge:
-		op.Account = a
-		return op
-	case storage.Copy:
-		op.Account = a
-		return op
-	case storage.Move:
-		op.Account = a
-		return op
-	case storage.CreateMailbox:
-		op.Account = a
-		return op
-	case storage.RenameMailbox:
-		op.Account = a
-		return op
-	case storage.DeleteMailbox:
-		op.Account = a
-		return op
-	}
-	return op
 }
 
 func (p *pair) next() error {
@@ -168,12 +137,11 @@ func (p *pair) next() error {
 		}
 	case dice < 26:
 		local := living[p.Intn(len(living))]
-		views, err := viewsIn(p.s, local)
+		views, err := viewsOf(p.s, local)
 		if err != nil {
 			return err
 		}
-		if op := p.mailbox(views); op != nil {
-			op = given(op, acct(local))
+		if op := p.mailbox(acct(local), views); op != nil {
 			return p.try(ops(fmt.Sprintf("%s: %T %+v", local, op, op), op))
 		}
 	}
@@ -297,29 +265,6 @@ func (p *pair) goAround() (err error) {
 		}
 	}
 	return stopped(p.s, p.disk)
-}
-
-func viewsIn(s *Store, local string) (views []*storage.View, err error) {
-	all, err := s.Mailboxes(ctx, acct(local))
-	if err != nil {
-		return nil, err
-	}
-	for _, info := range all {
-		if info.ID == (storage.MailboxID{}) {
-			continue // only subscribed to
-		}
-		m, err := s.Open(ctx, acct(local), info.Name)
-		if err != nil {
-			return nil, err
-		}
-		v, err := m.View(ctx)
-		m.Close()
-		if err != nil {
-			return nil, err
-		}
-		views = append(views, v)
-	}
-	return views, nil
 }
 
 // Whatever two accounts come to while a checkpoint waits for its lull, nothing

@@ -53,20 +53,27 @@ type ledger struct {
 	highest  uint32 // UID ever seen
 }
 
-// TestSoakKillsLoseNothing kills BARID_SOAK times the program BARID_BINARY, in
-// lives of some seconds; without these, a few times in short lives.
-func TestSoakKillsLoseNothing(t *testing.T) {
-	kills, longest := soakKills, 700*time.Millisecond
-	program := os.Getenv("BARID_BINARY")
+// soakForm gives what is killed, how often, and how long it lives at most: the
+// program BARID_BINARY, BARID_SOAK times, in lives of some seconds; without
+// these one that is built, a few times in short lives.
+func soakForm(t *testing.T) (program string, kills int, longest time.Duration) {
+	t.Helper()
+	kills, longest = soakKills, 700*time.Millisecond
 	if n, err := strconv.Atoi(os.Getenv("BARID_SOAK")); err == nil && n > 0 {
 		kills, longest = n, 3*time.Second
 	}
-	if program == "" {
+	if program = os.Getenv("BARID_BINARY"); program == "" {
 		if testing.Short() {
 			t.Skip("builds the program and takes seconds")
 		}
 		program = buildProgram(t)
 	}
+	return program, kills, longest
+}
+
+// TestSoakKillsLoseNothing kills the program at work for its mailboxes.
+func TestSoakKillsLoseNothing(t *testing.T) {
+	program, kills, longest := soakForm(t)
 	site, err := newSite(soakDir(t))
 	if err != nil {
 		t.Fatal(err)

@@ -139,17 +139,7 @@ func messageIDOf(in *bufio.Reader) (id string, err error) {
 // acknowledged comes to its server, or to its sender as a refusal; twice only
 // where the sender was killed, or heard nothing, behind the content.
 func TestSoakKillsLoseNothingOnTheWay(t *testing.T) {
-	kills, longest := soakKills, 700*time.Millisecond
-	program := os.Getenv("BARID_BINARY")
-	if n, err := strconv.Atoi(os.Getenv("BARID_SOAK")); err == nil && n > 0 {
-		kills, longest = n, 3*time.Second
-	}
-	if program == "" {
-		if testing.Short() {
-			t.Skip("builds the program and takes seconds")
-		}
-		program = buildProgram(t)
-	}
+	program, kills, longest := soakForm(t)
 	w, err := newWorld(soakDir(t))
 	if err != nil {
 		t.Fatal(err)
