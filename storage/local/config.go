@@ -39,10 +39,11 @@ type Config struct {
 	// SettleAfter is how long content waits for its file, so that what is
 	// expunged before never gets one. Default 10 s.
 	SettleAfter time.Duration
-	// CheckpointBytes is the size of the journal at which it is trimmed.
-	// Default 64 MiB. At least so much times three must stay free on disk. When
-	// it cannot be trimmed, no mail is taken from four times that size on: a
-	// start brings the content in it into memory.
+	// CheckpointBytes is the size of the journal at which it is trimmed; it may
+	// grow by half until the files are made. Default 64 MiB. At least so much
+	// times three must stay free on disk. When it cannot be trimmed, no mail is
+	// taken from four times that size on: a start brings the content in it into
+	// memory.
 	CheckpointBytes int64
 	// CheckpointEvery is the longest time between two checkpoints while there
 	// is something to write. Default 10 minutes.

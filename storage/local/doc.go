@@ -47,8 +47,10 @@
 //
 // Content stays in memory for some seconds. One goroutine, the settler, then
 // writes what still lives into Maildir files, without a flush of its own; it
-// alone changes files of mailboxes. A checkpoint settles everything, writes
-// snapshots under new names, flushes the file system, and trims the journal.
+// alone changes files of mailboxes. A checkpoint takes the state of all accounts
+// at a record, waits until much of that mail is gone again, settles the rest,
+// writes snapshots under new names, flushes the file system, and trims the
+// journal up to that record.
 // Whatever a crash takes from the files since the last checkpoint is in the
 // journal, and Open replays it.
 package local
