@@ -2,6 +2,8 @@ package turn
 
 import (
 	"encoding/binary"
+	"net/netip"
+	"slices"
 
 	"github.com/pion/stun/v3"
 )
@@ -16,81 +18,109 @@ func (d *door) refuse(reason string, code stun.ErrorCode) bool {
 	return false
 }
 
-// answer gives what is sent instead of what the library would.
-func (d *door) answer(p []byte) []byte {
-	if len(p) < headerSize || isChannel(p) || p[0]&1 == 0 {
-		return p // no answer, but data for a client
+// write sends a client what the library says, or what it should have said.
+func (d *door) write(p []byte, to netip.AddrPort) {
+	if len(p) < headerSize || isChannel(p) || p[0]&1 == 0 { // no answer, but data
+		d.sendTo(p, to)
+		return
 	}
 	// Only the goroutine that works on requests sends answers.
-	if p[1]&0x10 == 0 || d.refusal == 0 {
-		return shorter(p, d.msg.fingerprint)
-	}
-	asked := &stun.Message{Raw: append([]byte{}, d.raw...)}
-	if asked.Decode() != nil {
-		return p
-	}
-	m, err := errorAnswer(asked, d.refusal)
+	m, err := d.answer(p)
 	if err != nil {
-		return p
+		d.drop("no answer")
+		return
 	}
-	switch {
-	case d.refusal == stun.CodeUnauthorized: // the request has shown no key; RFC 8489 section 9.2.4
-		var nonce stun.Nonce
-		if nonce.GetFrom(asked) != nil || nonce.AddTo(m) != nil || stun.NewRealm(d.s.cfg.Realm).AddTo(m) != nil {
-			return p
-		}
-	default:
-		if stun.MessageIntegrity(d.secret).AddTo(m) != nil {
-			return p
-		}
+	d.reply(m, to)
+}
+
+// reply sends an answer. One without an integrity is for somebody unknown, and
+// goes out only when it is no longer than what that somebody sent.
+func (d *door) reply(m *stun.Message, to netip.AddrPort) {
+	if d.credit != nil && !m.Contains(stun.AttrMessageIntegrity) && !d.credit.pay(to, d.asked, len(m.Raw)) {
+		d.drop("to be repeated")
+		return
 	}
-	return m.Raw
+	d.sendTo(m.Raw, to)
+}
+
+func (d *door) sendTo(p []byte, to netip.AddrPort) {
+	if d.send(p, to) != nil {
+		d.drop("not sent to a client")
+	}
+}
+
+// answer gives what is sent instead of what the library would.
+func (d *door) answer(p []byte) (*stun.Message, error) {
+	said := &stun.Message{Raw: slices.Clone(p)}
+	if err := said.Decode(); err != nil {
+		return nil, err
+	}
+	if said.Type.Class != stun.ClassErrorResponse || d.refusal == 0 {
+		return d.shorter(said)
+	}
+	asked := &stun.Message{Raw: slices.Clone(d.raw)}
+	if err := asked.Decode(); err != nil {
+		return nil, err
+	}
+	if d.refusal != stun.CodeUnauthorized {
+		return errorAnswer(asked, d.refusal, stun.MessageIntegrity(d.secret))
+	}
+	// The request has shown no key (RFC 8489 section 9.2.4).
+	var nonce stun.Nonce
+	if err := nonce.GetFrom(asked); err != nil {
+		return nil, err
+	}
+	return errorAnswer(asked, d.refusal, stun.NewNonce(d.nonces.short(nonce.String())), stun.NewRealm(realm))
 }
 
 // shorter takes out of an answer to somebody unknown what nobody needs: the
-// phrase behind the code of an error, and a fingerprint that was not asked for.
-// Whose name the sender bears gets less in his stead.
-func shorter(p []byte, fingerprint bool) []byte {
-	m := &stun.Message{Raw: append([]byte{}, p...)}
-	if m.Decode() != nil || m.Contains(stun.AttrMessageIntegrity) {
-		return p // it is for somebody known
+// phrase behind the code of an error, a fingerprint that was not asked for,
+// and the beginning of the nonce.
+func (d *door) shorter(said *stun.Message) (*stun.Message, error) {
+	if said.Contains(stun.AttrMessageIntegrity) {
+		return said, nil // it is for somebody known
 	}
-	less := &stun.Message{TransactionID: m.TransactionID, Type: m.Type}
-	less.WriteHeader()
-	for _, a := range m.Attributes {
+	m := &stun.Message{TransactionID: said.TransactionID, Type: said.Type}
+	m.WriteHeader()
+	for _, a := range said.Attributes {
 		switch {
 		case a.Type == stun.AttrFingerprint:
 		case a.Type == stun.AttrErrorCode && len(a.Value) > 4:
-			less.Add(a.Type, a.Value[:4])
+			m.Add(a.Type, a.Value[:4])
+		case a.Type == stun.AttrNonce:
+			m.Add(a.Type, []byte(d.nonces.short(string(a.Value))))
 		default:
-			less.Add(a.Type, a.Value)
+			m.Add(a.Type, a.Value)
 		}
 	}
-	if fingerprint && stun.Fingerprint.AddTo(less) != nil {
-		return p
+	if d.msg.fingerprint {
+		return m, stun.Fingerprint.AddTo(m)
 	}
-	return less.Raw
+	return m, nil
 }
 
 // errorAnswer refuses a request. The phrase that may stand behind the code is
 // left out: nobody shows it.
-func errorAnswer(asked *stun.Message, code stun.ErrorCode) (*stun.Message, error) {
-	return stun.Build(stun.NewTransactionIDSetter(asked.TransactionID), stun.NewType(asked.Type.Method, stun.ClassErrorResponse),
-		stun.ErrorCodeAttribute{Code: code})
+func errorAnswer(asked *stun.Message, code stun.ErrorCode, more ...stun.Setter) (*stun.Message, error) {
+	return stun.Build(append([]stun.Setter{
+		stun.NewTransactionIDSetter(asked.TransactionID), stun.NewType(asked.Type.Method, stun.ClassErrorResponse),
+		stun.ErrorCodeAttribute{Code: code},
+	}, more...)...)
 }
 
 // nothingHere answers a request for an allocation that is not there, such as
 // one of before a restart: its client makes another one sooner. It tells
 // whether it did. The answer is shorter than the request, which has an
 // integrity.
-func (d *door) nothingHere(p []byte, msg message) bool {
+func (d *door) nothingHere() bool {
+	msg := d.msg
 	switch {
 	case !msg.integrity || msg.endsAllocation:
 		return false
 	case msg.method != methodRefresh && msg.method != methodCreatePermission && msg.method != methodChannelBind:
 		return false
 	}
-	asked := &stun.Message{Raw: append([]byte{}, p...)}
+	asked := &stun.Message{Raw: slices.Clone(d.raw)}
 	if asked.Decode() != nil {
 		return false
 	}
@@ -99,9 +129,7 @@ func (d *door) nothingHere(p []byte, msg message) bool {
 		return false
 	}
 	d.s.refused.WithLabelValues("no allocation").Inc()
-	if d.send(m.Raw, d.from) != nil {
-		d.drop("not sent to a client")
-	}
+	d.reply(m, d.from)
 	return true
 }
 

@@ -13,8 +13,6 @@ import (
 
 // Config of a Server.
 type Config struct {
-	// Realm is what clients mix into their keys: the mail domain.
-	Realm string
 	// Secrets credentials are checked with. Not nil.
 	Secrets *Secrets
 	// External are the addresses that the world knows this host by, where a NAT

@@ -21,17 +21,22 @@ type door struct {
 	local netip.AddrPort // where clients come to
 	// strangers bounds requests of networks that have no allocation.
 	strangers *ratelimit.Limiter[netip.Prefix]
+	// credit bounds answers to them; nil where senders cannot be forged.
+	credit *credit
 	// send writes to a client. What cannot be sent at once is dropped.
 	send func(p []byte, to netip.AddrPort) error
 
 	// Of the message that the library works on.
 	msg     message
-	raw     []byte
+	raw     []byte // with the library's nonce
+	asked   int    // octets, as it came
 	from    netip.AddrPort
 	bucket  int
-	secret  []byte         // key of the user
+	secret  []byte         // key of the user, nil when nobody has that name
 	granted *budget        // reserved for the allocation that is being made
 	refusal stun.ErrorCode // that the answer has, zero for what the library says
+
+	nonces nonces // told to strangers
 
 	mu     sync.Mutex                // guards the fields below
 	relays map[netip.AddrPort]*relay // by client
@@ -56,7 +61,7 @@ func (d *door) begin(conn net.PacketConn) error {
 	_, err := pion.NewServer(pion.ServerConfig{
 		PacketConnConfigs: []pion.PacketConnConfig{{PacketConn: conn, RelayAddressGenerator: d, PermissionHandler: d.permit}},
 		LoggerFactory:     silence{},
-		Realm:             d.s.cfg.Realm,
+		Realm:             realm,
 		AuthHandler:       d.key,
 		QuotaHandler:      d.quota,
 		EventHandler: pion.EventHandler{
@@ -85,9 +90,9 @@ func (d *door) relay(client netip.AddrPort) *relay {
 	return d.relays[client]
 }
 
-// admit looks at what came from a client and tells whether it is for the
-// library. Data of channels is relayed here.
-func (d *door) admit(p []byte, from netip.AddrPort) bool {
+// admit looks at what came from a client, and gives what the library gets of
+// it: nil for nothing. Data of channels is relayed here.
+func (d *door) admit(p []byte, from netip.AddrPort) []byte {
 	r := d.relay(from)
 	if isChannel(p) {
 		if r == nil {
@@ -95,24 +100,30 @@ func (d *door) admit(p []byte, from netip.AddrPort) bool {
 		} else {
 			r.fromChannel(p)
 		}
-		return false
+		return nil
 	}
 	msg, err := readMessage(p)
 	switch {
 	case err != nil:
 		d.drop("malformed")
-		return false
+		return nil
 	case r == nil && !msg.request:
 		d.drop("no allocation")
-		return false
+		return nil
 	case r == nil && !d.stranger(from.Addr()):
 		d.drop("strangers' rate")
-		return false
+		return nil
 	case r != nil && !r.charge(len(p), d.s.cfg.Now()):
-		return false
+		return nil
 	}
-	d.msg, d.raw, d.from, d.bucket, d.secret, d.refusal = msg, p, from, 0, nil, 0
-	return r != nil || !d.nothingHere(p, msg)
+	d.msg, d.raw, d.asked, d.from, d.bucket, d.secret, d.refusal = msg, p, len(p), from, 0, nil, 0
+	if r == nil && d.nothingHere() {
+		return nil
+	}
+	if msg.integrity {
+		d.raw = d.authenticate(p)
+	}
+	return d.raw
 }
 
 // settle is called when the library is done with a message.
@@ -176,30 +187,12 @@ func (d *door) stranger(ip netip.Addr) bool {
 	return ok
 }
 
-// key gives the library the key of a user name.
-func (d *door) key(username, realm string, _ net.Addr) (key []byte, ok bool) {
-	defer func() { d.secret = key }()
-	passwords, bucket, err := d.s.cfg.Secrets.of(username, d.s.cfg.Now())
-	if err != nil || realm != d.s.cfg.Realm {
+// key gives the library the key of who asks.
+func (d *door) key(string, string, net.Addr) (key []byte, ok bool) {
+	if d.secret == nil {
 		return nil, d.refuse("user name", stun.CodeUnauthorized)
 	}
-	d.bucket = bucket
-	key = pion.GenerateAuthKey(username, realm, passwords[0])
-	if len(passwords) == 1 {
-		return key, true
-	}
-	// The library checks with one key: find the one that fits.
-	m := &stun.Message{Raw: append([]byte{}, d.raw...)}
-	if m.Decode() != nil {
-		return nil, false
-	}
-	for _, p := range passwords {
-		k := pion.GenerateAuthKey(username, realm, p)
-		if stun.MessageIntegrity(k).Check(m) == nil {
-			return k, true
-		}
-	}
-	return key, true // fits no better than the others
+	return d.secret, true
 }
 
 // quota reserves an allocation.

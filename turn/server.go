@@ -32,6 +32,7 @@ type Server struct {
 	log       *slog.Logger
 	rule      peerRule
 	strangers *ratelimit.Limiter[netip.Prefix]
+	credit    *credit
 	connected *ratelimit.Limiter[netip.Prefix] // the same for connections: whom others speak for over UDP still gets in
 	refused   *prometheus.CounterVec           // requests, by reason
 	dropped   *prometheus.CounterVec           // packets, by reason
@@ -64,7 +65,7 @@ func New(cfg Config) (*Server, error) {
 	strangers := ratelimit.Config{Every: strangerEvery, Burst: strangerBurst, MaxKeys: 20000}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger.With("part", "turn"), rule: peerRule{cfg.AllowPeers},
-		strangers: ratelimit.New[netip.Prefix](strangers), connected: ratelimit.New[netip.Prefix](strangers),
+		strangers: ratelimit.New[netip.Prefix](strangers), credit: newCredit(), connected: ratelimit.New[netip.Prefix](strangers),
 		refused: cfg.Metrics.Counters("turn_refused", "Requests of TURN refused, by reason.", "reason"),
 		dropped: cfg.Metrics.Counters("turn_dropped", "Packets that TURN let fall, by reason.", "reason"),
 		relayed: cfg.Metrics.Counter("turn_relayed_bytes", "Octets that TURN relayed, both ways."),

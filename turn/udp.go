@@ -49,7 +49,7 @@ func newUDPDoor(s *Server, addr netip.AddrPort, c *net.UDPConn) (*udpDoor, error
 		return nil, err
 	}
 	d := &udpDoor{door: newDoor(s, addr), conn: conn, ended: make(chan struct{})}
-	d.send = conn.send
+	d.send, d.credit = conn.send, s.credit
 	// The kernel's default is some hundred packets.
 	_ = conn.SetReadBuffer(1 << 20)
 	_ = conn.SetWriteBuffer(1 << 20)
@@ -101,17 +101,15 @@ func (d *udpDoor) ReadFrom(p []byte) (int, net.Addr, error) {
 			time.Sleep(time.Millisecond)
 			continue
 		}
-		if d.admit(p[:n], from) {
-			return n, net.UDPAddrFromAddrPort(from), nil
+		if msg := d.admit(p[:n], from); msg != nil {
+			return copy(p, msg), net.UDPAddrFromAddrPort(from), nil
 		}
 	}
 }
 
 // WriteTo implements net.PacketConn for the library.
 func (d *udpDoor) WriteTo(p []byte, to net.Addr) (int, error) {
-	if d.send(d.answer(p), addrPortOf(to)) != nil {
-		d.drop("not sent to a client")
-	}
+	d.write(p, addrPortOf(to))
 	return len(p), nil
 }
 

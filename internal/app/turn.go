@@ -48,7 +48,7 @@ func (a *App) makeTURN() error {
 		return err
 	}
 	s, err := turn.New(turn.Config{
-		Realm: a.names.host, Secrets: secrets,
+		Secrets:  secrets,
 		External: c.ExternalAddrs(), MinPort: c.MinPort, MaxPort: c.MaxPort, AllowPeers: c.PeerNetworks(),
 		MaxAllocations: c.MaxAllocations, PerUser: c.PerAccount,
 		BytesPerSecond: int64(c.BytesPerSecond), BytesPerDay: int64(c.BytesPerDay), Idle: time.Duration(c.Idle),
