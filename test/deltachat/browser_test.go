@@ -56,11 +56,8 @@ func screenshot(t *testing.T, url string, width, height int, options ...string) 
 	file := filepath.Join(dir, "page.png")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "chromium", append([]string{
-		"--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--ignore-certificate-errors", "--disable-dev-shm-usage",
-		"--no-first-run", "--virtual-time-budget=5000", "--user-data-dir=" + filepath.Join(dir, "profile"),
-		fmt.Sprintf("--window-size=%d,%d", width, height), "--screenshot=" + file,
-	}, append(options, url)...)...)
+	cmd := exec.CommandContext(ctx, "chromium", harness.Browser(dir, url, append(options,
+		"--hide-scrollbars", "--virtual-time-budget=5000", fmt.Sprintf("--window-size=%d,%d", width, height), "--screenshot="+file)...)...)
 	cmd.Env = append(os.Environ(), "HOME="+dir)
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.CombinedOutput()
