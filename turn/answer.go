@@ -1,7 +1,6 @@
 package turn
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"slices"
 
@@ -131,10 +130,4 @@ func (d *door) nothingHere() bool {
 	d.s.refused.WithLabelValues("no allocation").Inc()
 	d.reply(m, d.from)
 	return true
-}
-
-// endsAllocation tells of a LIFETIME of zero (RFC 8656 section 7.2): it ends an
-// allocation.
-func endsAllocation(lifetime []byte) bool {
-	return len(lifetime) == 4 && binary.BigEndian.Uint32(lifetime) == 0
 }

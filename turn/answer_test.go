@@ -1,9 +1,11 @@
 package turn
 
 import (
+	"bytes"
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/pion/stun/v3"
 )
@@ -140,13 +142,15 @@ func TestClientsWithConnections(t *testing.T) {
 	}
 }
 
-// FuzzRequests says anything with a good integrity: the library must live.
+// FuzzRequests says anything, without an integrity and with a good one, as
+// somebody who has an allocation: the library must live.
 func FuzzRequests(f *testing.F) {
 	for _, kind := range []byte{3, 4, 8, 9} {
 		f.Add([]byte{0, kind, 0, 0x19, 0, 4, 17, 0, 0, 0, 0, 0x12, 0, 8, 0, 1, 0x21, 0x1B, 0x2B, 0x12, 0xA4, 0x43, 0, 0x0C, 0, 4, 0x40, 1, 0, 0})
 	}
 	f.Add([]byte{0, 3, 0, 0x18, 0, 1, 0x80, 0, 0x19, 0, 4, 17, 0, 0, 0})
 	f.Add([]byte{0, 0x16, 0, 0x13, 0, 2, 1, 2, 0, 0x12, 0, 8, 0, 1, 0x21, 0x1B, 0x2B, 0x12, 0xA4, 0x43})
+	f.Add([]byte{0, 0x16, 0, 0x13, 0, 4, 1, 2, 3, 4, 0, 0x12, 0, 0}) // a peer without an address, and nothing behind it
 	l := newLaboratory(f, func(c *Config) { c.AllowPeers = prefixes("10.0.0.0/8"); c.BytesPerSecond = 1 << 40 })
 	c := l.credentials()
 	r := l.raw(f)
@@ -156,6 +160,8 @@ func FuzzRequests(f *testing.F) {
 		f.Fatal("no nonce in", m)
 	}
 	key := stun.NewLongTermIntegrity(c.Username, realm, c.Password)
+	sealed := []stun.Setter{stun.NewUsername(c.Username), stun.NewRealm(realm), nonce, key}
+	allocate := stun.MustBuild(append([]stun.Setter{stun.TransactionID, allocateRequest, overUDP}, sealed...)...)
 	// Each sentence is two octets of type, and attributes: type, length, value.
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if len(p) < 2 || len(p) > 800 {
@@ -169,13 +175,30 @@ func FuzzRequests(f *testing.F) {
 			said.Add(stun.AttrType(uint16(p[0])<<8|uint16(p[1])), p[4:4+n])
 			p = p[4+n:]
 		}
-		for _, s := range []stun.Setter{stun.NewUsername(c.Username), stun.NewRealm(realm), nonce, key} {
+		say := func(m *stun.Message) {
+			if _, err := r.conn.Write(m.Raw); err != nil {
+				t.Fatal(err)
+			}
+		}
+		say(allocate) // what was said before may have ended it
+		say(said)
+		for _, s := range sealed {
 			if err := s.AddTo(said); err != nil {
 				return
 			}
 		}
-		if _, err := r.conn.Write(said.Raw); err != nil {
-			t.Fatal(err)
+		say(said)
+		// It has been through with all of that when it answers this.
+		alive := stun.MustBuild(stun.TransactionID, stun.BindingRequest)
+		say(alive)
+		say(alive)
+		r.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		for b, answered := make([]byte, 2000), false; !answered; {
+			n, err := r.conn.Read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answered = n >= headerSize && bytes.Equal(b[8:headerSize], alive.TransactionID[:])
 		}
 	})
 }

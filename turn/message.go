@@ -26,6 +26,7 @@ const (
 	attrIntegrity     = 0x0008
 	attrChannelNumber = 0x000C
 	attrLifetime      = 0x000D
+	attrPeer          = 0x0012
 	attrFamily        = 0x0017
 	attrEvenPort      = 0x0018
 	attrTransport     = 0x0019
@@ -46,14 +47,15 @@ type message struct {
 	evenPort    bool   // EVEN-PORT
 	channel     uint16 // CHANNEL-NUMBER
 	tcp         bool   // REQUESTED-TRANSPORT is not UDP
-	// endsAllocation tells of a LIFETIME of zero.
+	// endsAllocation tells of a LIFETIME of zero (RFC 8656 section 7.2).
 	endsAllocation bool
 }
 
 var errMessage = errors.New("no well-formed STUN request or indication")
 
 // readMessage looks at a whole STUN message. Whatever it takes is well-formed
-// as far as lengths go. Errors are errMessage.
+// as far as lengths go: the library reads some attributes without a look at
+// them. Errors are errMessage.
 func readMessage(b []byte) (m message, err error) {
 	if len(b) < headerSize || len(b) > maxMessage || len(b)%4 != 0 || b[0]&0xC0 != 0 {
 		return m, errMessage
@@ -77,13 +79,30 @@ func readMessage(b []byte) (m message, err error) {
 		}
 		size := int(binary.BigEndian.Uint16(rest[2:]))
 		padded := (size + 3) &^ 3
-		if len(rest) < 4+padded {
+		attr := binary.BigEndian.Uint16(rest)
+		if len(rest) < 4+padded || !fits(attr, size) {
 			return m, errMessage
 		}
-		m.note(binary.BigEndian.Uint16(rest), rest[4:4+size])
+		m.note(attr, rest[4:4+size])
 		rest = rest[4+padded:]
 	}
 	return m, nil
+}
+
+// fits tells whether an attribute may have that many octets, of those that
+// clients send.
+func fits(attr uint16, size int) bool {
+	switch attr {
+	case attrPeer:
+		return size == 8 || size == 20
+	case attrIntegrity:
+		return size == 20
+	case attrChannelNumber, attrLifetime, attrFamily, attrTransport, attrFingerprint:
+		return size == 4
+	case attrEvenPort:
+		return size == 1
+	}
+	return true
 }
 
 func (m *message) note(attr uint16, value []byte) {
@@ -91,19 +110,17 @@ func (m *message) note(attr uint16, value []byte) {
 	case attrIntegrity:
 		m.integrity = true
 	case attrFamily:
-		m.ipv6 = len(value) == 4 && value[0] == familyIPv6
+		m.ipv6 = value[0] == familyIPv6
 	case attrEvenPort:
 		m.evenPort = true
 	case attrLifetime:
-		m.endsAllocation = endsAllocation(value)
+		m.endsAllocation = binary.BigEndian.Uint32(value) == 0
 	case attrTransport:
-		m.tcp = len(value) == 4 && value[0] != protocolUDP
+		m.tcp = value[0] != protocolUDP
 	case attrFingerprint:
 		m.fingerprint = true
 	case attrChannelNumber:
-		if len(value) == 4 {
-			m.channel = binary.BigEndian.Uint16(value)
-		}
+		m.channel = binary.BigEndian.Uint16(value)
 	}
 }
 
