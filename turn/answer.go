@@ -64,17 +64,14 @@ func (d *door) answer(p []byte) (*stun.Message, error) {
 	if d.refusal != stun.CodeUnauthorized {
 		return errorAnswer(asked, d.refusal, stun.MessageIntegrity(d.secret))
 	}
-	// The request has shown no key (RFC 8489 section 9.2.4).
-	var nonce stun.Nonce
-	if err := nonce.GetFrom(asked); err != nil {
-		return nil, err
-	}
-	return errorAnswer(asked, d.refusal, stun.NewNonce(d.nonces.short(nonce.String())), stun.NewRealm(realm))
+	// The request has shown no key (RFC 8489 section 9.2.4), but the library has
+	// taken its nonce.
+	return errorAnswer(asked, d.refusal, stun.Nonce(d.told), stun.NewRealm(realm))
 }
 
 // shorter takes out of an answer to somebody unknown what nobody needs: the
-// phrase behind the code of an error, a fingerprint that was not asked for,
-// and the beginning of the nonce.
+// phrase behind the code of an error, a fingerprint that was not asked for. Its
+// nonce becomes ours.
 func (d *door) shorter(said *stun.Message) (*stun.Message, error) {
 	if said.Contains(stun.AttrMessageIntegrity) {
 		return said, nil // it is for somebody known
@@ -87,7 +84,8 @@ func (d *door) shorter(said *stun.Message) (*stun.Message, error) {
 		case a.Type == stun.AttrErrorCode && len(a.Value) > 4:
 			m.Add(a.Type, a.Value[:4])
 		case a.Type == stun.AttrNonce:
-			m.Add(a.Type, []byte(d.nonces.short(string(a.Value))))
+			d.nonces.library = string(a.Value)
+			m.Add(a.Type, []byte(d.nonces.tell(d.from, d.s.cfg.Now())))
 		default:
 			m.Add(a.Type, a.Value)
 		}
@@ -109,8 +107,7 @@ func errorAnswer(asked *stun.Message, code stun.ErrorCode, more ...stun.Setter) 
 
 // nothingHere answers a request for an allocation that is not there, such as
 // one of before a restart: its client makes another one sooner. It tells
-// whether it did. The answer is shorter than the request, which has an
-// integrity.
+// whether it did.
 func (d *door) nothingHere() bool {
 	msg := d.msg
 	switch {

@@ -34,9 +34,10 @@ type door struct {
 	bucket  int
 	secret  []byte         // key of the user, nil when nobody has that name
 	granted *budget        // reserved for the allocation that is being made
+	told    stun.Nonce     // that it has and its sender was told, nil without
 	refusal stun.ErrorCode // that the answer has, zero for what the library says
 
-	nonces nonces // told to strangers
+	nonces nonces
 
 	mu     sync.Mutex                // guards the fields below
 	relays map[netip.AddrPort]*relay // by client
@@ -53,7 +54,7 @@ type adding struct {
 }
 
 func newDoor(s *Server, local netip.AddrPort) *door {
-	return &door{s: s, local: local, strangers: s.strangers, relays: map[netip.AddrPort]*relay{}}
+	return &door{s: s, local: local, strangers: s.strangers, nonces: newNonces(), relays: map[netip.AddrPort]*relay{}}
 }
 
 // begin gives the door to the library.
@@ -116,7 +117,7 @@ func (d *door) admit(p []byte, from netip.AddrPort) []byte {
 	case r != nil && !r.charge(len(p), d.s.cfg.Now()):
 		return nil
 	}
-	d.msg, d.raw, d.asked, d.from, d.bucket, d.secret, d.refusal = msg, p, len(p), from, 0, nil, 0
+	d.msg, d.raw, d.asked, d.from, d.bucket, d.secret, d.told, d.refusal = msg, p, len(p), from, 0, nil, nil, 0
 	if r == nil && d.nothingHere() {
 		return nil
 	}

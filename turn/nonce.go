@@ -1,6 +1,12 @@
 package turn
 
 import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -8,46 +14,64 @@ import (
 	pion "github.com/pion/turn/v4"
 )
 
-// What strangers are told when they ask without a key (RFC 8489 section 9.2.4)
-// is as short as it can be: the shorter an answer, the sooner they get it. The
-// realm is nobody's name, as keys are made of passwords that no other server
-// has; and of the library's nonce only the end is told.
+// Who asks without a key is told a realm and a nonce (RFC 8489 section 9.2.4).
+// Both are as short as they can be: the shorter an answer, the sooner a
+// stranger gets it. The library's nonce is longer, and everybody's; it stays
+// here.
 
 const (
+	// realm is nobody's name: keys are made of passwords that no other server has.
 	realm = "turn"
-	// nonceTold is how many octets of a nonce are told. The library writes its
-	// authentication code in base 36 there; these are 82 bits of it.
-	nonceTold = 16
-	// nonceLife is how long the library takes a nonce. It makes one a minute.
-	nonceLife = time.Hour
+	// nonceTime and nonceCode are the octets of a nonce: its minute, and a code
+	// of that and of whom it was told. Their base 64 has 16 octets.
+	nonceTime, nonceCode = 4, 8
+	// nonceLife is a little less than the library's hour: what we take it takes.
+	nonceLife = 55 * time.Minute
 )
 
-// nonces are those of the library that were told, the latest first.
-type nonces []string
-
-// short gives what is told of a nonce, and remembers it.
-func (n *nonces) short(nonce string) string {
-	if !slices.Contains(*n, nonce) {
-		*n = slices.Insert(*n, 0, nonce)
-		*n = (*n)[:min(len(*n), int(nonceLife/time.Minute)+1)]
-	}
-	return nonce[max(0, len(nonce)-nonceTold):]
+// nonces makes nonces and knows them again.
+type nonces struct {
+	key [32]byte
+	// library is the latest of the library: it made it when we made our latest
+	// one, or later.
+	library string
 }
 
-// whole gives the nonce of which this was told.
-func (n nonces) whole(told string) (nonce string, ok bool) {
-	for _, nonce := range n {
-		if len(told) > 0 && told == nonce[max(0, len(nonce)-nonceTold):] {
-			return nonce, true
-		}
+func newNonces() (n nonces) {
+	rand.Read(n.key[:]) // never fails, see crypto/rand
+	return n
+}
+
+// tell gives a nonce for a client alone.
+func (n *nonces) tell(client netip.AddrPort, now time.Time) string {
+	return n.of(client, uint32(now.Unix()/60))
+}
+
+// told tells whether a client was told this nonce lately.
+func (n *nonces) told(nonce string, client netip.AddrPort, now time.Time) bool {
+	b, err := base64.RawURLEncoding.DecodeString(nonce)
+	if err != nil || len(b) != nonceTime+nonceCode {
+		return false
 	}
-	return "", false
+	minute := binary.BigEndian.Uint32(b)
+	age := uint32(now.Unix()/60) - minute
+	return age <= uint32(nonceLife/time.Minute) && hmac.Equal([]byte(nonce), []byte(n.of(client, minute)))
+}
+
+func (n *nonces) of(client netip.AddrPort, minute uint32) string {
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, nonceTime+sha256.Size), minute)
+	m := hmac.New(sha256.New, n.key[:])
+	m.Write(b)
+	ip := client.Addr().As16()
+	m.Write(ip[:])
+	m.Write(binary.BigEndian.AppendUint16(nil, client.Port()))
+	return base64.RawURLEncoding.EncodeToString(m.Sum(b)[:nonceTime+nonceCode])
 }
 
 // authenticate finds the key of who asks, and gives the request with the
 // library's own nonce in it, sealed anew with that key. What shows no key, or
-// a nonce that was not told, is given as it came: the library refuses it.
-// Attributes behind the integrity are nobody's word and go.
+// no nonce that its sender was told, is given as it came: the library refuses
+// it. Attributes behind the integrity are nobody's word and go.
 func (d *door) authenticate(p []byte) []byte {
 	asked := &stun.Message{Raw: slices.Clone(p)}
 	var told stun.Nonce
@@ -56,10 +80,10 @@ func (d *door) authenticate(p []byte) []byte {
 	if asked.Decode() != nil || told.GetFrom(asked) != nil || user.GetFrom(asked) != nil || in.GetFrom(asked) != nil {
 		return p
 	}
-	nonce, ok := d.nonces.whole(told.String())
-	if !ok {
+	if !d.nonces.told(told.String(), d.from, d.s.cfg.Now()) {
 		return p
 	}
+	d.told = told
 	var fits bool
 	d.secret, d.bucket, fits = d.s.keyOf(user.String(), in.String(), asked)
 	m := &stun.Message{TransactionID: asked.TransactionID, Type: asked.Type}
@@ -67,7 +91,9 @@ func (d *door) authenticate(p []byte) []byte {
 	for _, a := range asked.Attributes {
 		switch a.Type {
 		case stun.AttrNonce:
-			m.Add(a.Type, []byte(nonce))
+			if !m.Contains(a.Type) { // the first counts
+				m.Add(a.Type, []byte(d.nonces.library))
+			}
 			continue
 		case stun.AttrMessageIntegrity:
 			if !fits {
