@@ -6,7 +6,9 @@
 //
 //	door      a socket that clients come to; looks at every message before the
 //	          library does, and lets only well-formed ones of a bounded rate in
-//	relayed   the socket of one allocation: who may be reached, how much passes;
+//	credit    what a sender is owed: strangers get no more than they send
+//	nonces    what strangers are told, short and for one client alone
+//	relay     the socket of one allocation: who may be reached, how much passes;
 //	          data of channels passes here without the library
 //	socket    how both read and send, at the least cost
 //	Secrets   what credentials are made of
