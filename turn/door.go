@@ -41,16 +41,6 @@ type door struct {
 
 	mu     sync.Mutex                // guards the fields below
 	relays map[netip.AddrPort]*relay // by client
-	adding *adding                   // nil when the library adds no permission
-}
-
-// adding is a permission that the library is about to make. It puts it among
-// the others first and gives it a timer then; an allocation that ends between
-// the two would stop a timer that is not there, and end the process.
-type adding struct {
-	client netip.AddrPort
-	peer   netip.Addr
-	done   chan struct{} // closed when it has its timer
 }
 
 func newDoor(s *Server, local netip.AddrPort) *door {
@@ -60,16 +50,12 @@ func newDoor(s *Server, local netip.AddrPort) *door {
 // begin gives the door to the library.
 func (d *door) begin(conn net.PacketConn) error {
 	_, err := pion.NewServer(pion.ServerConfig{
-		PacketConnConfigs: []pion.PacketConnConfig{{PacketConn: conn, RelayAddressGenerator: d, PermissionHandler: d.permit}},
+		PacketConnConfigs: []pion.PacketConnConfig{{PacketConn: conn, RelayAddressGenerator: d, PermissionHandler: nobody}},
 		LoggerFactory:     silence{},
 		Realm:             realm,
 		AuthHandler:       d.key,
 		QuotaHandler:      d.quota,
 		EventHandler: pion.EventHandler{
-			OnPermissionCreated: func(src, _ net.Addr, _, _, _ string, _ net.Addr, peer net.IP) { d.permission(src, peer, true) },
-			OnPermissionDeleted: func(src, _ net.Addr, _, _, _ string, _ net.Addr, peer net.IP) { d.permission(src, peer, false) },
-			OnChannelCreated:    func(src, _ net.Addr, _, _, _ string, _, peer net.Addr, n uint16) { d.channel(src, peer, n, true) },
-			OnChannelDeleted:    func(src, _ net.Addr, _, _, _ string, _, peer net.Addr, n uint16) { d.channel(src, peer, n, false) },
 			OnAuth: func(_, _ net.Addr, _, _, _, _ string, ok bool) {
 				if !ok {
 					d.refuse("integrity", stun.CodeUnauthorized)
@@ -84,6 +70,9 @@ func (d *door) begin(conn net.PacketConn) error {
 	return nil
 }
 
+// nobody gets a permission from the library.
+func nobody(net.Addr, net.IP) bool { return false }
+
 // relay gives the allocation of a client, nil without one.
 func (d *door) relay(client netip.AddrPort) *relay {
 	d.mu.Lock()
@@ -92,7 +81,8 @@ func (d *door) relay(client netip.AddrPort) *relay {
 }
 
 // admit looks at what came from a client, and gives what the library gets of
-// it: nil for nothing. Data of channels is relayed here.
+// it: nil for nothing. Data is relayed here, and permissions and channels are
+// given here.
 func (d *door) admit(p []byte, from netip.AddrPort) []byte {
 	r := d.relay(from)
 	if isChannel(p) {
@@ -114,15 +104,27 @@ func (d *door) admit(p []byte, from netip.AddrPort) []byte {
 	case r == nil && !d.stranger(from.Addr()):
 		d.drop("strangers' rate")
 		return nil
-	case r != nil && !r.charge(len(p), d.s.cfg.Now()):
+	case r != nil && msg.request && !r.charge(len(p), d.s.cfg.Now()):
+		return nil
+	}
+	if !msg.request {
+		if msg.method == methodSend {
+			r.fromIndication(p)
+		}
 		return nil
 	}
 	d.msg, d.raw, d.asked, d.from, d.bucket, d.secret, d.told, d.refusal = msg, p, len(p), from, 0, nil, nil, 0
 	if r == nil && d.nothingHere() {
 		return nil
 	}
-	if msg.integrity {
-		d.raw = d.authenticate(p)
+	if !msg.integrity {
+		return p
+	}
+	raw, shown := d.authenticate(p)
+	d.raw = raw
+	if shown && r != nil && (msg.method == methodCreatePermission || msg.method == methodChannelBind) {
+		d.grant(r)
+		return nil
 	}
 	return d.raw
 }
@@ -132,40 +134,6 @@ func (d *door) settle() {
 	if d.granted != nil { // the library made no allocation of it
 		d.s.giveBack(d.granted)
 		d.granted = nil
-	}
-	d.added()
-}
-
-// added tells those who wait that no permission is being added.
-func (d *door) added() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.adding != nil {
-		close(d.adding.done)
-		d.adding = nil
-	}
-}
-
-// add makes known that a permission is about to be added. One that is there
-// already has its timer.
-func (d *door) add(r *relay, peer netip.Addr) {
-	if r.ways.Load().peers[peer] {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.adding = &adding{r.client, peer, make(chan struct{})}
-}
-
-// awaitAdded returns when a permission that goes is not being added any more.
-// Who waits has it out of the library's list, and the library needs nothing
-// that the waiter holds to come to an end.
-func (d *door) awaitAdded(client netip.AddrPort, peer netip.Addr) {
-	d.mu.Lock()
-	a := d.adding
-	d.mu.Unlock()
-	if a != nil && a.client == client && a.peer == peer {
-		<-a.done
 	}
 }
 
@@ -207,53 +175,6 @@ func (d *door) quota(string, string, net.Addr) bool {
 	}
 	d.granted = b
 	return true
-}
-
-// permit tells whether a client may have a permission for a peer, or a channel
-// to it.
-func (d *door) permit(client net.Addr, peer net.IP) bool {
-	d.added() // what the same message asked for before
-	r, ip := d.relay(addrPortOf(client)), ipOf(peer)
-	if r == nil {
-		return false
-	}
-	if ip.Is4() != r.local.Addr().Is4() {
-		return d.refuse("family of a peer", stun.CodePeerAddrFamilyMismatch)
-	}
-	if !d.s.mayReach(ip) {
-		return d.refuse("peer", stun.CodeForbidden)
-	}
-	if reason := r.room(ip, d.msg); reason != "" {
-		return d.refuse(reason, stun.CodeInsufficientCapacity)
-	}
-	d.add(r, ip)
-	return true
-}
-
-// mayReach is the rule for peers, our own addresses included.
-func (s *Server) mayReach(ip netip.Addr) bool {
-	if s.isOwn(ip) || ip.IsLoopback() {
-		return s.hands(ip) // the port is looked at for each packet
-	}
-	if v4 := behindNAT64(ip); s.isOwn(v4) {
-		return false
-	}
-	return s.rule.allows(ip)
-}
-
-func (d *door) permission(client net.Addr, peer net.IP, is bool) {
-	if !is {
-		d.awaitAdded(addrPortOf(client), ipOf(peer))
-	}
-	if r := d.relay(addrPortOf(client)); r != nil {
-		r.setPermission(ipOf(peer), is)
-	}
-}
-
-func (d *door) channel(client, peer net.Addr, number uint16, is bool) {
-	if r := d.relay(addrPortOf(client)); r != nil {
-		r.setChannel(number, addrPortOf(peer), is)
-	}
 }
 
 // Validate implements pion's RelayAddressGenerator.
@@ -300,8 +221,3 @@ func addrPortOf(a net.Addr) netip.AddrPort {
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
-
-func ipOf(ip net.IP) netip.Addr {
-	a, _ := netip.AddrFromSlice(ip)
-	return a.Unmap()
-}

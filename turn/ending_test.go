@@ -11,35 +11,6 @@ import (
 	"go.uber.org/goleak"
 )
 
-// An allocation may end at any moment, also between the two steps in which the
-// library adds a permission: that once ended the whole process.
-func TestAllocationThatEndsWhileAPermissionIsAdded(t *testing.T) {
-	l := newLaboratory(t, nil)
-	a := l.client(t, "udp", l.credentials())
-	r := l.relayAt(addrPortOf(a.relayed.LocalAddr()))
-	r.mu.Lock() // the library waits for us between its two steps
-	asked := make(chan struct{})
-	go func() {
-		defer close(asked)
-		a.client.CreatePermission(&net.UDPAddr{IP: net.IPv4(9, 9, 9, 9), Port: 9})
-	}()
-	for adding := false; !adding; time.Sleep(20 * time.Millisecond) {
-		r.d.mu.Lock()
-		adding = r.d.adding != nil
-		r.d.mu.Unlock()
-	}
-	r.d.mu.Lock()
-	delete(r.d.relays, r.client)
-	r.d.mu.Unlock()
-	r.conn.Close()
-	time.Sleep(50 * time.Millisecond) // the library ends the allocation now
-	r.mu.Unlock()
-	r.Close()
-	l.client(t, "udp", l.credentials())
-	a.conn.Close()
-	<-asked
-}
-
 // A client over TCP that asks for an allocation and is gone when it gets one
 // leaves none behind.
 func TestClientThatLeavesAtOnce(t *testing.T) {

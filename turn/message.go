@@ -3,6 +3,8 @@ package turn
 import (
 	"encoding/binary"
 	"errors"
+	"iter"
+	"net/netip"
 )
 
 const (
@@ -20,6 +22,7 @@ const (
 // The methods and attributes that are looked at (RFC 8656 sections 17 and 18).
 const (
 	methodRefresh          = 0x004
+	methodSend             = 0x006
 	methodCreatePermission = 0x008
 	methodChannelBind      = 0x009
 
@@ -27,11 +30,13 @@ const (
 	attrChannelNumber = 0x000C
 	attrLifetime      = 0x000D
 	attrPeer          = 0x0012
+	attrData          = 0x0013
 	attrFamily        = 0x0017
 	attrEvenPort      = 0x0018
 	attrTransport     = 0x0019
 	attrFingerprint   = 0x8028
 
+	familyIPv4  = 0x01
 	familyIPv6  = 0x02
 	protocolUDP = 17
 )
@@ -49,6 +54,7 @@ type message struct {
 	tcp         bool   // REQUESTED-TRANSPORT is not UDP
 	// endsAllocation tells of a LIFETIME of zero (RFC 8656 section 7.2).
 	endsAllocation bool
+	seen           uint64 // attributes below 64, as bits
 }
 
 var errMessage = errors.New("no well-formed STUN request or indication")
@@ -80,7 +86,7 @@ func readMessage(b []byte) (m message, err error) {
 		size := int(binary.BigEndian.Uint16(rest[2:]))
 		padded := (size + 3) &^ 3
 		attr := binary.BigEndian.Uint16(rest)
-		if len(rest) < 4+padded || !fits(attr, size) {
+		if len(rest) < 4+padded || !fits(attr, rest[4:4+size]) {
 			return m, errMessage
 		}
 		m.note(attr, rest[4:4+size])
@@ -89,12 +95,41 @@ func readMessage(b []byte) (m message, err error) {
 	return m, nil
 }
 
-// fits tells whether an attribute may have that many octets, of those that
+// attributes gives those of a well-formed message.
+func attributes(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for rest := b[headerSize:]; len(rest) >= 4; {
+			size := int(binary.BigEndian.Uint16(rest[2:]))
+			if !yield(binary.BigEndian.Uint16(rest), rest[4:4+size]) {
+				return
+			}
+			rest = rest[4+(size+3)&^3:]
+		}
+	}
+}
+
+// readPeer gives the address of an XOR-PEER-ADDRESS of a well-formed message
+// (RFC 8489 section 14.2).
+func readPeer(value, msg []byte) netip.AddrPort {
+	var ip [16]byte
+	n := copy(ip[:], value[4:])
+	for i := range n {
+		ip[i] ^= msg[4+i] // the cookie, and the transaction behind it
+	}
+	addr := netip.AddrFrom16(ip).Unmap()
+	if n == 4 {
+		addr = netip.AddrFrom4([4]byte(ip[:4]))
+	}
+	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(value[2:])^cookie>>16)
+}
+
+// fits tells whether an attribute has the size that it must have, of those that
 // clients send.
-func fits(attr uint16, size int) bool {
+func fits(attr uint16, value []byte) bool {
+	size := len(value)
 	switch attr {
 	case attrPeer:
-		return size == 8 || size == 20
+		return size == 8 && value[1] == familyIPv4 || size == 20 && value[1] == familyIPv6
 	case attrIntegrity:
 		return size == 20
 	case attrChannelNumber, attrLifetime, attrFamily, attrTransport, attrFingerprint:
@@ -105,7 +140,15 @@ func fits(attr uint16, size int) bool {
 	return true
 }
 
+// note keeps what an attribute says: the first of its kind, and none behind the
+// integrity but a fingerprint (RFC 8489 sections 14 and 14.5).
 func (m *message) note(attr uint16, value []byte) {
+	if attr != attrFingerprint && m.integrity || attr < 64 && m.seen>>attr&1 != 0 {
+		return
+	}
+	if attr < 64 {
+		m.seen |= 1 << attr
+	}
 	switch attr {
 	case attrIntegrity:
 		m.integrity = true
@@ -124,9 +167,14 @@ func (m *message) note(attr uint16, value []byte) {
 	}
 }
 
-// isChannel tells whether octets begin as data of a channel does: 0x4000 to
+// isChannel tells whether octets begin as data of a channel does.
+func isChannel(b []byte) bool {
+	return len(b) >= channelHeader && isChannelNumber(binary.BigEndian.Uint16(b))
+}
+
+// isChannelNumber tells whether a channel may have that number: 0x4000 to
 // 0x4FFF, and up to 0x7FFF for clients of RFC 5766, such as coturn's.
-func isChannel(b []byte) bool { return len(b) >= channelHeader && b[0]&0xC0 == 0x40 }
+func isChannelNumber(n uint16) bool { return n>>14 == 1 }
 
 // readChannel takes data of a channel apart. In a datagram it may have padding
 // behind it.

@@ -71,17 +71,18 @@ func (n *nonces) of(client netip.AddrPort, minute uint32) string {
 // authenticate finds the key of who asks, and gives the request with the
 // library's own nonce in it, sealed anew with that key. What shows no key, or
 // no nonce that its sender was told, is given as it came: the library refuses
-// it. Attributes behind the integrity are nobody's word and go.
-func (d *door) authenticate(p []byte) []byte {
+// it. Attributes behind the integrity are nobody's word and go. shown tells
+// whether the key was shown.
+func (d *door) authenticate(p []byte) (request []byte, shown bool) {
 	asked := &stun.Message{Raw: slices.Clone(p)}
 	var told stun.Nonce
 	var user stun.Username
 	var in stun.Realm
 	if asked.Decode() != nil || told.GetFrom(asked) != nil || user.GetFrom(asked) != nil || in.GetFrom(asked) != nil {
-		return p
+		return p, false
 	}
 	if !d.nonces.told(told.String(), d.from, d.s.cfg.Now()) {
-		return p
+		return p, false
 	}
 	d.told = told
 	var fits bool
@@ -99,13 +100,13 @@ func (d *door) authenticate(p []byte) []byte {
 			if !fits {
 				m.Add(a.Type, a.Value)
 			} else if stun.MessageIntegrity(d.secret).AddTo(m) != nil {
-				return p
+				return p, false
 			}
-			return m.Raw
+			return m.Raw, fits
 		}
 		m.Add(a.Type, a.Value)
 	}
-	return p
+	return p, false
 }
 
 // keyOf gives the key of a user name, nil when it has none now, and its

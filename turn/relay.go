@@ -3,7 +3,6 @@ package turn
 import (
 	"encoding/binary"
 	"errors"
-	"maps"
 	"net"
 	"net/netip"
 	"sync"
@@ -11,8 +10,8 @@ import (
 	"time"
 )
 
-// relay is the socket of one allocation, towards peers. The library reads from
-// it and writes to it, but for data of channels, which passes here.
+// relay is the socket of one allocation, towards peers. The library has it to
+// end the allocation with; it gets nothing of what passes.
 type relay struct {
 	d      *door
 	client netip.AddrPort
@@ -27,14 +26,6 @@ type relay struct {
 
 	mu     sync.Mutex // held by who changes ways; guards the field below
 	closed bool
-}
-
-// ways are the permissions and channels of an allocation. They never change:
-// a new value takes their place.
-type ways struct {
-	peers  map[netip.Addr]bool
-	to     map[uint16]netip.AddrPort
-	number map[netip.AddrPort]uint16
 }
 
 // newRelay makes the allocation of the client whose message is worked on.
@@ -79,55 +70,8 @@ func (r *relay) Close() error {
 	return r.conn.Close()
 }
 
-// room tells why an allocation may have no permission for a peer, or, when the
-// message asks for one, no channel to it. An empty reason is a yes.
-func (r *relay) room(peer netip.Addr, msg message) string {
-	w := r.ways.Load()
-	if !w.peers[peer] && len(w.peers) >= r.d.s.cfg.MaxPermissions {
-		return "permissions"
-	}
-	if _, have := w.to[msg.channel]; msg.method == methodChannelBind && !have && len(w.to) >= r.d.s.cfg.MaxChannels {
-		return "channels"
-	}
-	return ""
-}
-
-func (r *relay) setPermission(peer netip.Addr, is bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	w := *r.ways.Load()
-	w.peers = maps.Clone(w.peers)
-	if is {
-		if w.peers == nil {
-			w.peers = map[netip.Addr]bool{}
-		}
-		w.peers[peer] = true
-	} else {
-		delete(w.peers, peer)
-	}
-	r.ways.Store(&w)
-}
-
-func (r *relay) setChannel(number uint16, peer netip.AddrPort, is bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	w := *r.ways.Load()
-	w.to, w.number = maps.Clone(w.to), maps.Clone(w.number)
-	if is {
-		if w.to == nil {
-			w.to, w.number = map[uint16]netip.AddrPort{}, map[netip.AddrPort]uint16{}
-		}
-		w.to[number], w.number[peer] = peer, number
-	} else {
-		delete(w.to, number)
-		delete(w.number, peer)
-	}
-	r.ways.Store(&w)
-}
-
 // use counts octets that are about to pass between client and peer.
-func (r *relay) use(n int) bool {
-	now := r.d.s.cfg.Now()
+func (r *relay) use(n int, now time.Time) bool {
 	if !r.charge(n, now) {
 		return false
 	}
@@ -157,18 +101,18 @@ func (r *relay) fromChannel(p []byte) {
 		r.d.drop("malformed")
 		return
 	}
-	w := r.ways.Load()
-	peer, ok := w.to[number]
-	if !ok || !w.peers[peer.Addr()] {
+	now := r.d.s.cfg.Now()
+	peer, ok := r.ways.Load().to(number, now)
+	if !ok {
 		r.d.drop("no channel")
 		return
 	}
-	r.toPeer(data, peer)
+	r.toPeer(data, peer, now)
 }
 
 // toPeer writes to a peer. What must not or cannot go is dropped, as a network
 // may.
-func (r *relay) toPeer(p []byte, to netip.AddrPort) {
+func (r *relay) toPeer(p []byte, to netip.AddrPort, now time.Time) {
 	s := r.d.s
 	if other, own := s.who(to); own {
 		// Only where another allocation is, and there straight to its socket: a
@@ -177,12 +121,12 @@ func (r *relay) toPeer(p []byte, to netip.AddrPort) {
 			r.d.drop("own address")
 			return
 		}
-		if r.handOver(p, other) {
+		if r.handOver(p, other, now) {
 			return
 		}
 		to = other.local
 	}
-	if to.Port() == 0 || !r.use(len(p)) {
+	if to.Port() == 0 || !r.use(len(p), now) {
 		return
 	}
 	if r.conn.send(p, to) != nil {
@@ -196,13 +140,13 @@ var frameBuffers = sync.Pool{New: func() any { return new([maxMessage]byte) }}
 // handOver gives data to the client of another allocation here without a way
 // through two sockets, where that client has a channel for it: half of the work
 // for two clients of one relay. Otherwise it gives false and does nothing.
-func (r *relay) handOver(p []byte, other *relay) bool {
+func (r *relay) handOver(p []byte, other *relay, now time.Time) bool {
 	w := other.ways.Load()
-	number, bound := w.number[r.public]
-	if !bound || !w.peers[r.public.Addr()] || len(p) > maxMessage-channelHeader {
+	number, bound := w.from(r.public, now)
+	if !bound || !w.may(r.public.Addr(), now) || len(p) > maxMessage-channelHeader {
 		return false
 	}
-	if !r.use(len(p)) || !other.use(len(p)) {
+	if !r.use(len(p), now) || !other.use(len(p), now) {
 		return true
 	}
 	b := frameBuffers.Get().(*[maxMessage]byte)
@@ -215,15 +159,11 @@ func (r *relay) handOver(p []byte, other *relay) bool {
 	return true
 }
 
-// WriteTo implements net.PacketConn for the library, which has looked for the
-// permission.
-func (r *relay) WriteTo(p []byte, to net.Addr) (int, error) {
-	r.toPeer(p, addrPortOf(to))
-	return len(p), nil
-}
+// WriteTo implements net.PacketConn. The library has nobody to write to.
+func (r *relay) WriteTo(p []byte, _ net.Addr) (int, error) { return len(p), nil }
 
-// ReadFrom implements net.PacketConn for the library. It gives what is not for
-// a channel, from peers with a permission.
+// ReadFrom implements net.PacketConn for the library, which ends the allocation
+// when this returns. It relays to the client what peers with a permission say.
 func (r *relay) ReadFrom(p []byte) (int, net.Addr, error) {
 	for {
 		// Room for the header of a channel stays in front.
@@ -243,18 +183,18 @@ func (r *relay) ReadFrom(p []byte) (int, net.Addr, error) {
 			r.d.drop("own address")
 			continue
 		}
-		w := r.ways.Load()
-		if !w.peers[from.Addr()] {
+		w, now := r.ways.Load(), r.d.s.cfg.Now()
+		if !w.may(from.Addr(), now) {
 			r.d.drop("no permission")
 			continue
 		}
-		if n > maxMessage-channelHeader || !r.use(n) {
+		if n > maxMessage-channelHeader || !r.use(n, now) {
 			continue
 		}
-		number, bound := w.number[from]
+		number, bound := w.from(from, now)
 		if !bound {
-			copy(p, p[channelHeader:channelHeader+n])
-			return n, net.UDPAddrFromAddrPort(from), nil
+			r.toIndication(p[channelHeader:channelHeader+n], from)
+			continue
 		}
 		binary.BigEndian.PutUint16(p, number)
 		binary.BigEndian.PutUint16(p[2:], uint16(n))

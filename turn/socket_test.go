@@ -222,13 +222,16 @@ func pair(t *testing.T, l *laboratory, bound bool) (a, b *end, ours *relay) {
 		if got := receive(t, a); got != "hello" {
 			t.Fatal(got)
 		}
-		for until := time.Now().Add(5 * time.Second); len(theirs.ways.Load().to) == 0; time.Sleep(5 * time.Millisecond) {
+		for until := time.Now().Add(5 * time.Second); len(theirs.ways.Load().channels) == 0; time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(until) {
 				t.Fatal("no channel is bound")
 			}
 		}
 	}
-	ours.setChannel(0x4001, theirs.public, true) // its client knows nothing of it, and gets nothing through it
+	// Its client knows nothing of it, and gets nothing through it.
+	w, c := ours.ways.Load().without(time.Now()), channel{0x4001, theirs.public, time.Now().Add(time.Hour).Unix()}
+	w.channels[c.number], w.bound[c.peer] = c, c
+	ours.ways.Store(w)
 	return a, b, ours
 }
 

@@ -570,7 +570,7 @@ func TestPermissionsAndChannelsAreBounded(t *testing.T) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for _, r := range l.live {
-		if n := len(r.ways.Load().to); n != 3 {
+		if n := len(r.ways.Load().channels); n != 3 {
 			t.Errorf("%d channels", n)
 		}
 	}
