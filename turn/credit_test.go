@@ -94,13 +94,6 @@ func TestStrangersGetNoMoreThanTheySend(t *testing.T) {
 	l := newLaboratory(t, nil)
 	wrong := l.credentials()
 	wrong.Password = "north"
-	nonce := func() stun.Setter {
-		var n stun.Nonce
-		if m := l.raw(t).ask(stun.MustBuild(stun.TransactionID, allocateRequest).Raw); m == nil || n.GetFrom(m) != nil {
-			t.Fatal("no nonce in", m)
-		}
-		return n
-	}()
 	addresses := []string{l.addr}
 	if a, err := l.Listen(netip.MustParseAddrPort("[::1]:0")); err == nil {
 		addresses = append(addresses, a.String())
@@ -108,7 +101,7 @@ func TestStrangersGetNoMoreThanTheySend(t *testing.T) {
 		t.Log("not over IPv6:", err)
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	requests := func() []byte {
+	requests := func(nonce stun.Nonce) []byte {
 		methods := []stun.Method{stun.MethodBinding, stun.MethodAllocate, stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind, 0x00a, 0x123}
 		all := []stun.Setter{stun.TransactionID, stun.NewType(methods[random.IntN(len(methods))], stun.ClassRequest)}
 		for _, one := range []stun.Setter{
@@ -131,9 +124,13 @@ func TestStrangersGetNoMoreThanTheySend(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer r.conn.Close()
+		var nonce stun.Nonce
+		if m := r.ask(stun.MustBuild(stun.TransactionID, allocateRequest, overUDP).Raw); m == nil || nonce.GetFrom(m) != nil { // 56 octets for 56
+			t.Fatal("no nonce in", m)
+		}
 		var said [][]byte
 		for range 500 {
-			p := requests()
+			p := requests(nonce)
 			for range 1 + random.IntN(3) {
 				said = append(said, p)
 			}

@@ -25,15 +25,15 @@ const (
 	// nonceTime and nonceCode are the octets of a nonce: its minute, and a code
 	// of that and of whom it was told. Their base 64 has 16 octets.
 	nonceTime, nonceCode = 4, 8
-	// nonceLife is a little less than the library's hour: what we take it takes.
+	// nonceLife is a little less than the library's hour: what we take it takes,
+	// but where the clock was set, and then there is a new one for the asking.
 	nonceLife = 55 * time.Minute
 )
 
 // nonces makes nonces and knows them again.
 type nonces struct {
 	key [32]byte
-	// library is the latest of the library: it made it when we made our latest
-	// one, or later.
+	// library is the latest of the library: it made it when we made ours.
 	library string
 }
 
@@ -78,13 +78,12 @@ func (d *door) authenticate(p []byte) (request []byte, shown bool) {
 	var told stun.Nonce
 	var user stun.Username
 	var in stun.Realm
-	if asked.Decode() != nil || told.GetFrom(asked) != nil || user.GetFrom(asked) != nil || in.GetFrom(asked) != nil {
-		return p, false
-	}
-	if !d.nonces.told(told.String(), d.from, d.s.cfg.Now()) {
+	if asked.Decode() != nil || told.GetFrom(asked) != nil || !d.nonces.told(told.String(), d.from, d.s.cfg.Now()) {
 		return p, false
 	}
 	d.told = told
+	// Without them it shows no key, and the library says what it lacks.
+	_, _ = user.GetFrom(asked), in.GetFrom(asked)
 	var fits bool
 	d.secret, d.bucket, fits = d.s.keyOf(user.String(), in.String(), asked)
 	m := &stun.Message{TransactionID: asked.TransactionID, Type: asked.Type}

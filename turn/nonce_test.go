@@ -33,6 +33,11 @@ func TestNonces(t *testing.T) {
 	if code(m) != stun.CodeStaleNonce || nonce.GetFrom(m) != nil || len(nonce) != 16 {
 		t.Fatal(m)
 	}
+	// What lacks a name is told so, not that its nonce is old.
+	nameless := stun.MustBuild(stun.TransactionID, allocateRequest, overUDP, nonce, stun.NewLongTermIntegrity(c.Username, realm, c.Password))
+	if m := r.ask(nameless.Raw); code(m) != stun.CodeBadRequest {
+		t.Error(m)
+	}
 	none := stun.RawAttribute{Type: 0x8FFF}
 	if m := sealed(nonce, none, overUDP); code(m) != stun.CodeBadRequest {
 		t.Error("what stands behind the integrity was taken:", m)
@@ -66,6 +71,8 @@ func TestNoncesEnd(t *testing.T) {
 	if len(nonce) != 16 {
 		t.Errorf("%q has %d octets", nonce, len(nonce))
 	}
+	changed := []byte(nonce)
+	changed[15] = 'A' + (changed[15]-'A'+1)%26
 	for _, c := range []struct {
 		what  string
 		by    *nonces
@@ -76,7 +83,9 @@ func TestNoncesEnd(t *testing.T) {
 	}{
 		{"told", &ours, nonce, alice, 0, true}, {"almost old", &ours, nonce, alice, nonceLife, true}, {"old", &ours, nonce, alice, nonceLife + time.Minute, false},
 		{"of tomorrow", &ours, nonce, alice, -time.Minute, false}, {"another's", &ours, nonce, bob, 0, false}, {"another door's", &another, nonce, alice, 0, false},
-		{"none", &ours, "", alice, 0, false}, {"changed", &ours, nonce[:15] + "_", alice, 0, false}, {"longer", &ours, nonce + "AAAA", alice, 0, false},
+		{"of another address", &ours, nonce, netip.MustParseAddrPort("9.9.9.8:5000"), 0, false},
+		{"with a later minute", &ours, ours.tell(alice, now.Add(time.Hour))[:5] + nonce[5:], alice, time.Hour, false},
+		{"none", &ours, "", alice, 0, false}, {"changed", &ours, string(changed), alice, 0, false}, {"longer", &ours, nonce + "AAAA", alice, 0, false},
 		{"no base 64", &ours, "nonce of library", alice, 0, false}, {"with a line's end", &ours, nonce[:15] + "\n" + nonce[15:], alice, 0, false},
 	} {
 		if got := c.by.told(c.nonce, c.from, now.Add(c.later)); got != c.want {
