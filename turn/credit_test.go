@@ -87,6 +87,34 @@ func TestCreditOfASender(t *testing.T) {
 	}
 }
 
+// What is left of a long request is good for short ones, to the octet.
+func TestCreditIsExact(t *testing.T) {
+	l := newLaboratory(t, nil)
+	a := &asker{raw: l.raw(t), c: l.credentials()}
+	short := stun.MustBuild(stun.TransactionID, allocateRequest, overUDP).Raw
+	if m := a.ask(short); m == nil || a.nonce.GetFrom(m) != nil { // 56 octets for 56
+		t.Fatal("no nonce in", m)
+	}
+	a.c.Password = "north"
+	long := a.sealed(stun.MethodAllocate, overUDP, stun.RawAttribute{Type: 0x8FFF, Value: make([]byte, 64)}).Raw
+	left := len(long)
+	for i := range 12 {
+		p := short
+		if i == 0 {
+			p = long
+		} else {
+			left += len(p)
+		}
+		answered := a.say(p) != nil
+		if answered != (left >= 56) {
+			t.Errorf("request %d with %d octets left: answered is %v", i, left, answered)
+		}
+		if answered {
+			left -= 56
+		}
+	}
+}
+
 // Whatever strangers say, with whatever mistakes, and how often: at no moment
 // have they got more than they sent. Over TCP, where nobody speaks in another's
 // name, they are answered at once.

@@ -454,6 +454,12 @@ func (r *raw) say(p []byte) *stun.Message {
 	if _, err := r.conn.Write(p); err != nil {
 		r.t.Fatal(err)
 	}
+	return r.hear()
+}
+
+// hear gives a message that comes soon, nil for none.
+func (r *raw) hear() *stun.Message {
+	r.t.Helper()
 	b := make([]byte, 2000)
 	r.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	n, err := r.conn.Read(b)

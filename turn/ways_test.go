@@ -28,13 +28,22 @@ func (l *laboratory) asker(t testing.TB, more ...stun.Setter) *asker {
 	return a
 }
 
+// sealed is a request that shows the key.
+func (a *asker) sealed(method stun.Method, more ...stun.Setter) *stun.Message {
+	all := append([]stun.Setter{stun.TransactionID, stun.NewType(method, stun.ClassRequest)}, more...)
+	all = append(all, stun.NewUsername(a.c.Username), stun.NewRealm(realm), a.nonce, stun.NewLongTermIntegrity(a.c.Username, realm, a.c.Password))
+	return stun.MustBuild(all...)
+}
+
 // code says a request and gives the code that it is refused with, zero for
 // none. Whatever the answer is, it is sealed.
 func (a *asker) code(method stun.Method, more ...stun.Setter) stun.ErrorCode {
 	a.t.Helper()
-	all := append([]stun.Setter{stun.TransactionID, stun.NewType(method, stun.ClassRequest)}, more...)
-	all = append(all, stun.NewUsername(a.c.Username), stun.NewRealm(realm), a.nonce, stun.NewLongTermIntegrity(a.c.Username, realm, a.c.Password))
-	m := a.ask(stun.MustBuild(all...).Raw)
+	return a.codeOf(a.ask(a.sealed(method, more...).Raw))
+}
+
+func (a *asker) codeOf(m *stun.Message) stun.ErrorCode {
+	a.t.Helper()
 	if m == nil {
 		a.t.Fatal("no answer")
 	}
@@ -61,7 +70,7 @@ func TestPermissionsAndChannelsEnd(t *testing.T) {
 		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	})
 	a := l.asker(t)
-	r := l.relayAt(l.onlyRelay(t))
+	r := l.relayOf(a)
 	for i, step := range []struct {
 		after  time.Duration
 		method stun.Method
@@ -102,15 +111,18 @@ func TestPermissionsAndChannelsEnd(t *testing.T) {
 	}
 }
 
-// onlyRelay is where the one allocation is relayed.
-func (l *laboratory) onlyRelay(t testing.TB) netip.AddrPort {
+// relayOf gives the allocation of a client.
+func (l *laboratory) relayOf(a *asker) *relay {
+	client := addrPortOf(a.conn.LocalAddr())
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	for at := range l.live {
-		return at
+	for _, r := range l.live {
+		if r.client == client {
+			return r
+		}
 	}
-	t.Fatal("there is no allocation")
-	return netip.AddrPort{}
+	a.t.Fatal("there is no allocation")
+	return nil
 }
 
 // What a request says twice it says once, the first time; and behind the
@@ -137,11 +149,18 @@ func TestWhatIsSaidTwice(t *testing.T) {
 			t.Errorf("%s: %d", what, code)
 		}
 	}
+	m := a.sealed(stun.MethodChannelBind, peer("10.0.0.1:1"))
+	if err := channelNumber(0x4001).AddTo(m); err != nil {
+		t.Fatal(err)
+	}
+	if code := a.codeOf(a.ask(m.Raw)); code != stun.CodeBadRequest {
+		t.Error("a channel behind the integrity:", code)
+	}
 	// One that is refused takes the others with it.
 	if code := a.code(stun.MethodCreatePermission, peer("10.0.0.7:1"), peer("192.168.0.1:1")); code != stun.CodeForbidden {
 		t.Error(code)
 	}
-	if l.relayAt(l.onlyRelay(t)).ways.Load().may(netip.MustParseAddr("10.0.0.7"), time.Now()) {
+	if l.relayOf(a).ways.Load().may(netip.MustParseAddr("10.0.0.7"), time.Now()) {
 		t.Error("half of what was refused is granted")
 	}
 }
@@ -159,49 +178,29 @@ func TestIndications(t *testing.T) {
 			c.Close()
 		}
 		alice, bob := l.asker(t, ask), l.asker(t, ask)
-		at := map[*asker]netip.AddrPort{}
-		for _, a := range []*asker{alice, bob} {
-			client := addrPortOf(a.conn.LocalAddr())
-			l.mu.RLock()
-			for addr, r := range l.live {
-				if r.client == client {
-					at[a] = addr
-				}
-			}
-			l.mu.RUnlock()
-		}
+		at := map[*asker]netip.AddrPort{alice: l.relayOf(alice).local, bob: l.relayOf(bob).local}
 		say := func(a *asker, to netip.AddrPort, more ...stun.Setter) {
 			m := stun.MustBuild(append([]stun.Setter{stun.TransactionID, stun.NewType(stun.MethodSend, stun.ClassIndication), peerAddress(to)}, more...)...)
 			if _, err := a.conn.Write(m.Raw); err != nil {
 				t.Fatal(err)
 			}
 		}
-		hear := func(a *asker) *stun.Message {
-			b := make([]byte, 2000)
-			a.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-			n, err := a.conn.Read(b)
-			if err != nil {
-				return nil
-			}
-			m := &stun.Message{Raw: b[:n]}
-			if err := m.Decode(); err != nil {
-				t.Fatal(err)
-			}
-			return m
-		}
 		data := stun.RawAttribute{Type: stun.AttrData, Value: []byte("hello")}
-		say(alice, at[bob], data)
-		if m := hear(bob); m != nil {
-			t.Error("heard without a permission:", m)
+		if code := bob.code(stun.MethodCreatePermission, peerAddress(at[alice])); code != 0 {
+			t.Fatal(code)
 		}
-		for a, other := range map[*asker]*asker{alice: bob, bob: alice} {
-			if code := a.code(stun.MethodCreatePermission, peerAddress(at[other])); code != 0 {
-				t.Fatal(code)
+		for _, way := range [][2]*asker{{alice, bob}, {bob, alice}} { // Alice has none
+			say(way[0], at[way[1]], data)
+			if m := way[1].hear(); m != nil {
+				t.Error("heard without a permission:", m)
 			}
+		}
+		if code := alice.code(stun.MethodCreatePermission, peerAddress(at[bob])); code != 0 {
+			t.Fatal(code)
 		}
 		say(alice, at[bob]) // without data it is nothing
 		say(alice, at[bob], data)
-		m := hear(bob)
+		m := bob.hear()
 		var from stun.XORMappedAddress
 		if m == nil || m.Type != stun.NewType(stun.MethodData, stun.ClassIndication) || from.GetFromAs(m, stun.AttrXORPeerAddress) != nil {
 			t.Fatalf("family %d: %v", family, m)
@@ -211,8 +210,43 @@ func TestIndications(t *testing.T) {
 		if source := netip.AddrPortFrom(ip.Unmap(), uint16(from.Port)); err != nil || string(got) != "hello" || source != at[alice] {
 			t.Errorf("%q from %v, %v", got, source, err)
 		}
-		if l.count("dropped", "no permission") != 1 || l.count("dropped", "malformed") != 1 {
+		if l.count("dropped", "no permission") != 2 || l.count("dropped", "malformed") != 1 {
 			t.Error("not counted by reason")
+		}
+	}
+}
+
+// A channel whose permission has ended carries nothing, in neither direction,
+// also where two clients here have a short way between them.
+func TestChannelWithoutPermission(t *testing.T) {
+	var ahead atomic.Int64
+	l := newLaboratory(t, func(c *Config) { c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) } })
+	alice, bob := l.asker(t), l.asker(t)
+	for a, other := range map[*asker]*asker{alice: bob, bob: alice} {
+		if code := a.code(stun.MethodChannelBind, peerAddress(l.relayOf(other).local), channelNumber(0x4001)); code != 0 {
+			t.Fatal(code)
+		}
+	}
+	say := func(a *asker) {
+		if _, err := a.conn.Write([]byte{0x40, 1, 0, 2, 'h', 'i'}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := make([]byte, 100)
+	say(alice)
+	bob.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if n, err := bob.conn.Read(b); err != nil || string(b[:n]) != "\x40\x01\x00\x02hi" {
+		t.Fatalf("%q, %v", b[:n], err)
+	}
+	ahead.Add(int64(permissionLife + time.Minute))
+	if code := alice.code(stun.MethodCreatePermission, peerAddress(l.relayOf(bob).local)); code != 0 {
+		t.Fatal(code)
+	}
+	for _, way := range [][2]*asker{{alice, bob}, {bob, alice}} {
+		say(way[0])
+		way[1].conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		if n, err := way[1].conn.Read(b); err == nil {
+			t.Errorf("heard %q", b[:n])
 		}
 	}
 }
