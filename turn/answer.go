@@ -17,13 +17,9 @@ func (d *door) refuse(reason string, code stun.ErrorCode) bool {
 	return false
 }
 
-// write sends a client what the library says, or what it should have said.
+// write sends a client what the library answers, or what it should have
+// answered. Only the goroutine that works on requests does.
 func (d *door) write(p []byte, to netip.AddrPort) {
-	if len(p) < headerSize || isChannel(p) || p[0]&1 == 0 { // no answer, but data
-		d.sendTo(p, to)
-		return
-	}
-	// Only the goroutine that works on requests sends answers.
 	m, err := d.answer(p)
 	if err != nil {
 		d.drop("no answer")

@@ -13,9 +13,9 @@ import (
 )
 
 // door is a socket that clients come to, with a server of the library behind
-// it. The library reads from it in one goroutine, and asks back for keys,
-// quotas and permissions in the same one while it works on what it read; so
-// what is known of that message needs no lock.
+// it. The library reads from it in one goroutine, and asks back for keys and
+// quotas in the same one while it works on what it read; so what is known of
+// that message needs no lock.
 type door struct {
 	s     *Server
 	local netip.AddrPort // where clients come to
@@ -70,7 +70,7 @@ func (d *door) begin(conn net.PacketConn) error {
 	return nil
 }
 
-// nobody gets a permission from the library.
+// nobody gets a permission from the library, which is asked for none.
 func nobody(net.Addr, net.IP) bool { return false }
 
 // relay gives the allocation of a client, nil without one.
@@ -122,8 +122,7 @@ func (d *door) admit(p []byte, from netip.AddrPort) []byte {
 	}
 	raw, shown := d.authenticate(p)
 	d.raw = raw
-	if shown && r != nil && (msg.method == methodCreatePermission || msg.method == methodChannelBind) {
-		d.grant(r)
+	if shown && r != nil && d.serve(r) {
 		return nil
 	}
 	return d.raw

@@ -15,6 +15,7 @@ import (
 type relay struct {
 	d      *door
 	client netip.AddrPort
+	bucket int // of the user
 	budget *budget
 	conn   *socket
 	local  netip.AddrPort // that it is bound to
@@ -30,7 +31,7 @@ type relay struct {
 
 // newRelay makes the allocation of the client whose message is worked on.
 func newRelay(d *door, conn *socket, local, public netip.AddrPort) *relay {
-	r := &relay{d: d, client: d.from, budget: d.granted, conn: conn, local: local, public: public}
+	r := &relay{d: d, client: d.from, bucket: d.bucket, budget: d.granted, conn: conn, local: local, public: public}
 	r.ways.Store(&ways{})
 	r.used.Store(d.s.cfg.Now().Unix())
 	d.s.work.Add(1) // until it is closed, by whomever
@@ -70,9 +71,13 @@ func (r *relay) Close() error {
 	return r.conn.Close()
 }
 
+// datagramHeaders are those of UDP and IPv4: a datagram costs them besides what
+// is in it, so that empty ones are not free.
+const datagramHeaders = 28
+
 // use counts octets that are about to pass between client and peer.
 func (r *relay) use(n int, now time.Time) bool {
-	if !r.charge(n, now) {
+	if !r.charge(n+datagramHeaders, now) {
 		return false
 	}
 	r.used.Store(now.Unix())
@@ -188,7 +193,11 @@ func (r *relay) ReadFrom(p []byte) (int, net.Addr, error) {
 			r.d.drop("no permission")
 			continue
 		}
-		if n > maxMessage-channelHeader || !r.use(n, now) {
+		if n > maxMessage-channelHeader {
+			r.d.drop("too long")
+			continue
+		}
+		if !r.use(n, now) {
 			continue
 		}
 		number, bound := w.from(from, now)

@@ -229,7 +229,7 @@ func pair(t *testing.T, l *laboratory, bound bool) (a, b *end, ours *relay) {
 		}
 	}
 	// Its client knows nothing of it, and gets nothing through it.
-	w, c := ours.ways.Load().without(time.Now()), channel{0x4001, theirs.public, time.Now().Add(time.Hour).Unix()}
+	w, c := ours.ways.Load().without(time.Now()), channel{0x4001, theirs.public, time.Now().Add(time.Hour)}
 	w.channels[c.number], w.bound[c.peer] = c, c
 	ours.ways.Store(w)
 	return a, b, ours
@@ -266,7 +266,7 @@ func TestBudgetEndsWithinABurst(t *testing.T) {
 		a, b, ours := pair(t, l, bound)
 		const n, left = 120, 25
 		ours.budget.mu.Lock()
-		ours.budget.octets = l.cfg.BytesPerDay - left*8
+		ours.budget.octets = l.cfg.BytesPerDay - left*(8+datagramHeaders)
 		ours.budget.mu.Unlock()
 		burst(t, l, a, n)
 		for i := 0; i < 2*left; i += 2 {

@@ -2,7 +2,6 @@ package turn
 
 import (
 	"context"
-	"encoding/binary"
 	"net"
 	"net/netip"
 	"sync"
@@ -230,9 +229,6 @@ func (d *streamDoor) ReadFrom(p []byte) (int, net.Addr, error) {
 
 // WriteTo implements net.PacketConn for the library.
 func (d *streamDoor) WriteTo(p []byte, to net.Addr) (int, error) {
-	if isChannel(p) { // the library's padding goes, ours comes
-		p = p[:min(len(p), channelHeader+int(binary.BigEndian.Uint16(p[2:])))]
-	}
 	d.write(p, addrPortOf(to))
 	return len(p), nil
 }

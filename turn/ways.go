@@ -22,7 +22,7 @@ const (
 // ways are the permissions and channels of an allocation. They never change: a
 // new value takes their place.
 type ways struct {
-	peers    map[netip.Addr]int64 // seconds of the Unix epoch until which each holds
+	peers    map[netip.Addr]time.Time // until when each holds, by the clock that nobody sets
 	channels map[uint16]channel
 	bound    map[netip.AddrPort]channel // the same ones, by peer
 }
@@ -31,41 +31,50 @@ type ways struct {
 type channel struct {
 	number uint16
 	peer   netip.AddrPort
-	until  int64 // seconds of the Unix epoch
+	until  time.Time
 }
 
 // may tells whether there is a permission for a peer.
-func (w *ways) may(peer netip.Addr, now time.Time) bool { return w.peers[peer] > now.Unix() }
+func (w *ways) may(peer netip.Addr, now time.Time) bool { return w.peers[peer].After(now) }
 
 // to gives the peer of a channel.
 func (w *ways) to(number uint16, now time.Time) (peer netip.AddrPort, ok bool) {
 	c := w.channels[number]
-	return c.peer, c.until > now.Unix() && w.may(c.peer.Addr(), now)
+	return c.peer, c.until.After(now) && w.may(c.peer.Addr(), now)
 }
 
 // from gives the channel of a peer.
 func (w *ways) from(peer netip.AddrPort, now time.Time) (number uint16, ok bool) {
 	c := w.bound[peer]
-	return c.number, c.until > now.Unix()
+	return c.number, c.until.After(now)
 }
 
 // without gives a copy of what has not ended, to be changed.
 func (w *ways) without(now time.Time) *ways {
-	next := &ways{peers: map[netip.Addr]int64{}, channels: map[uint16]channel{}, bound: map[netip.AddrPort]channel{}}
+	next := &ways{peers: map[netip.Addr]time.Time{}, channels: map[uint16]channel{}, bound: map[netip.AddrPort]channel{}}
 	maps.Copy(next.peers, w.peers)
-	maps.DeleteFunc(next.peers, func(_ netip.Addr, until int64) bool { return until <= now.Unix() })
+	maps.DeleteFunc(next.peers, func(_ netip.Addr, until time.Time) bool { return !until.After(now) })
 	for number, c := range w.channels {
-		if c.until > now.Unix() {
+		if c.until.After(now) {
 			next.channels[number], next.bound[c.peer] = c, c
 		}
 	}
 	return next
 }
 
-// grant answers a CreatePermission or a ChannelBind whose sender has shown the
-// key. The answer tells a refusal by its code (RFC 8656 sections 10.2 and 12.2).
-func (d *door) grant(r *relay) {
-	code := r.grant(d.msg, d.raw)
+// serve answers a request for an allocation whose sender has shown the key, as
+// far as it is not for the library, and tells whether it did. The answer tells
+// a refusal by its code (RFC 8656 sections 5, 10.2 and 12.2).
+func (d *door) serve(r *relay) bool {
+	var code stun.ErrorCode
+	switch {
+	case d.bucket != r.bucket:
+		code = r.refuse("user of another allocation", stun.CodeWrongCredentials)
+	case d.msg.method == methodCreatePermission || d.msg.method == methodChannelBind:
+		code = r.grant(d.msg, d.raw)
+	default:
+		return false
+	}
 	kind := stun.NewType(stun.Method(d.msg.method), stun.ClassSuccessResponse)
 	all := []stun.Setter{stun.NewTransactionIDSetter([stun.TransactionIDSize]byte(d.raw[8:headerSize]))}
 	if code != 0 {
@@ -77,6 +86,7 @@ func (d *door) grant(r *relay) {
 	if m, err := stun.Build(append(all, stun.MessageIntegrity(d.secret))...); err == nil {
 		d.reply(m, d.from)
 	}
+	return true
 }
 
 // grant does what a CreatePermission or ChannelBind asks for, all of it or
@@ -95,6 +105,9 @@ func (r *relay) grant(msg message, p []byte) stun.ErrorCode {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.closed {
+		return r.refuse("no allocation", stun.CodeAllocMismatch)
+	}
 	w := r.ways.Load().without(now)
 	for _, peer := range peers {
 		ip := peer.Addr()
@@ -104,13 +117,13 @@ func (r *relay) grant(msg message, p []byte) stun.ErrorCode {
 		case !r.d.s.mayReach(ip):
 			return r.refuse("peer", stun.CodeForbidden)
 		}
-		w.peers[ip] = now.Add(permissionLife).Unix()
+		w.peers[ip] = now.Add(permissionLife)
 	}
 	if len(w.peers) > r.d.s.cfg.MaxPermissions {
 		return r.refuse("permissions", stun.CodeInsufficientCapacity)
 	}
 	if binds {
-		c := channel{msg.channel, peers[0], now.Add(channelLife).Unix()}
+		c := channel{msg.channel, peers[0], now.Add(channelLife)}
 		if old, have := w.channels[c.number]; have && old.peer != c.peer {
 			return r.refuse("channel of another peer", stun.CodeBadRequest)
 		}
@@ -139,11 +152,11 @@ func (r *relay) fromIndication(p []byte) {
 	var data []byte
 	found := 0
 	for attr, value := range attributes(p) {
-		switch attr {
-		case attrPeer:
+		switch { // the first of each counts
+		case attr == attrPeer && found&1 == 0:
 			peer = readPeer(value, p)
 			found |= 1
-		case attrData:
+		case attr == attrData && found&2 == 0:
 			data = value
 			found |= 2
 		}

@@ -199,7 +199,7 @@ func TestIndications(t *testing.T) {
 			t.Fatal(code)
 		}
 		say(alice, at[bob]) // without data it is nothing
-		say(alice, at[bob], data)
+		say(alice, at[bob], data, peer("9.9.9.9:9"), stun.RawAttribute{Type: stun.AttrData, Value: []byte("twice")})
 		m := bob.hear()
 		var from stun.XORMappedAddress
 		if m == nil || m.Type != stun.NewType(stun.MethodData, stun.ClassIndication) || from.GetFromAs(m, stun.AttrXORPeerAddress) != nil {
@@ -248,5 +248,42 @@ func TestChannelWithoutPermission(t *testing.T) {
 		if n, err := way[1].conn.Read(b); err == nil {
 			t.Errorf("heard %q", b[:n])
 		}
+	}
+}
+
+// Whoever has a key has it for his own allocations.
+func TestKeyOfAnother(t *testing.T) {
+	l := newLaboratory(t, func(c *Config) { c.AllowPeers = prefixes("10.0.0.0/8") })
+	a := l.asker(t)
+	own := a.c
+	a.c = l.secrets.Issue("bob@relay.test", time.Now())
+	for _, method := range []stun.Method{stun.MethodCreatePermission, stun.MethodRefresh} {
+		if code := a.code(method, peer("10.0.0.1:9")); code != stun.CodeWrongCredentials {
+			t.Errorf("%v: %d", method, code)
+		}
+	}
+	a.c = own
+	if code := a.code(stun.MethodRefresh); code != 0 {
+		t.Error(code)
+	}
+}
+
+// Datagrams with nothing in them cost their headers.
+func TestEmptyDatagramsAreBounded(t *testing.T) {
+	l := newLaboratory(t, nil)
+	_, b, ours := pair(t, l, false)
+	ours.budget.mu.Lock()
+	ours.budget.octets = l.cfg.BytesPerDay - 3*datagramHeaders
+	ours.budget.mu.Unlock()
+	heard := 0
+	for range 5 {
+		ours.fromChannel([]byte{0x40, 1, 0, 0})
+		b.relayed.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		if n, _, err := b.relayed.ReadFrom(make([]byte, 10)); err == nil && n == 0 {
+			heard++
+		}
+	}
+	if refused := l.count("dropped", "octets of a day"); heard != 3 || refused != 2 {
+		t.Errorf("%d were heard, %v refused", heard, refused)
 	}
 }

@@ -449,10 +449,11 @@ type TURN struct {
 	// PerAccount bounds the allocations of one account. Default 10.
 	PerAccount int `toml:"per_account"`
 	// BytesPerSecond is how much may pass through one allocation over time, both
-	// ways together, "16K" to "16G". Default "1M".
+	// ways together and with the headers of datagrams, "16K" to "16G". Default
+	// "1M".
 	BytesPerSecond Size `toml:"bytes_per_second"`
-	// BytesPerDay is how much may pass for one account in a day, "1M" to "1024T".
-	// Default "20G".
+	// BytesPerDay is how much may pass for one account in a day, counted in the
+	// same way, "1M" to "1024T". Default "20G".
 	BytesPerDay Size `toml:"bytes_per_day"`
 	// Idle is how long an allocation stays through which nothing passes, "1m" to
 	// "1h". Default "10m".
