@@ -449,8 +449,8 @@ type TURN struct {
 	// PerAccount bounds the allocations of one account. Default 10.
 	PerAccount int `toml:"per_account"`
 	// BytesPerSecond is how much may pass through one allocation over time, both
-	// ways together and with the headers of datagrams, "16K" to "16G". Default
-	// "1M".
+	// ways together and with the headers of datagrams, "16K" to "16G".
+	// Default "1M".
 	BytesPerSecond Size `toml:"bytes_per_second"`
 	// BytesPerDay is how much may pass for one account in a day, counted in the
 	// same way, "1M" to "1024T". Default "20G".
