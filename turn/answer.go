@@ -53,16 +53,12 @@ func (d *door) answer(p []byte) (*stun.Message, error) {
 	if said.Type.Class != stun.ClassErrorResponse || d.refusal == 0 {
 		return d.shorter(said)
 	}
-	asked := &stun.Message{Raw: slices.Clone(d.raw)}
-	if err := asked.Decode(); err != nil {
-		return nil, err
-	}
 	if d.refusal != stun.CodeUnauthorized {
-		return errorAnswer(asked, d.refusal, stun.MessageIntegrity(d.secret))
+		return d.refusalOf(d.refusal, stun.MessageIntegrity(d.secret))
 	}
 	// The request has shown no key (RFC 8489 section 9.2.4), but the library has
 	// taken its nonce.
-	return errorAnswer(asked, d.refusal, stun.Nonce(d.told), stun.NewRealm(realm))
+	return d.refusalOf(d.refusal, stun.Nonce(d.told), stun.NewRealm(realm))
 }
 
 // shorter takes out of an answer to somebody unknown what nobody needs: the
@@ -92,13 +88,17 @@ func (d *door) shorter(said *stun.Message) (*stun.Message, error) {
 	return m, nil
 }
 
-// errorAnswer refuses a request. The phrase that may stand behind the code is
-// left out: nobody shows it.
-func errorAnswer(asked *stun.Message, code stun.ErrorCode, more ...stun.Setter) (*stun.Message, error) {
+// build makes an answer to the request that is worked on.
+func (d *door) build(class stun.MessageClass, more ...stun.Setter) (*stun.Message, error) {
 	return stun.Build(append([]stun.Setter{
-		stun.NewTransactionIDSetter(asked.TransactionID), stun.NewType(asked.Type.Method, stun.ClassErrorResponse),
-		stun.ErrorCodeAttribute{Code: code},
+		stun.NewTransactionIDSetter([stun.TransactionIDSize]byte(d.raw[8:headerSize])), stun.NewType(stun.Method(d.msg.method), class),
 	}, more...)...)
+}
+
+// refusalOf makes an answer that refuses. The phrase that may stand behind the
+// code is left out: nobody shows it.
+func (d *door) refusalOf(code stun.ErrorCode, more ...stun.Setter) (*stun.Message, error) {
+	return d.build(stun.ClassErrorResponse, append([]stun.Setter{stun.ErrorCodeAttribute{Code: code}}, more...)...)
 }
 
 // nothingHere answers a request for an allocation that is not there, such as
@@ -112,11 +112,7 @@ func (d *door) nothingHere() bool {
 	case msg.method != methodRefresh && msg.method != methodCreatePermission && msg.method != methodChannelBind:
 		return false
 	}
-	asked := &stun.Message{Raw: slices.Clone(d.raw)}
-	if asked.Decode() != nil {
-		return false
-	}
-	m, err := errorAnswer(asked, stun.CodeAllocMismatch)
+	m, err := d.refusalOf(stun.CodeAllocMismatch)
 	if err != nil {
 		return false
 	}

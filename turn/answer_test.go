@@ -2,7 +2,6 @@ package turn
 
 import (
 	"bytes"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -29,19 +28,7 @@ var (
 )
 
 // peer is an XOR-PEER-ADDRESS.
-func peer(text string) stun.Setter {
-	a := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(text))
-	return stun.RawAttribute{Type: stun.AttrXORPeerAddress, Value: xored(a.IP, a.Port)}
-}
-
-func xored(ip net.IP, port int) []byte {
-	m := stun.New()
-	if err := (stun.XORMappedAddress{IP: ip, Port: port}).AddTo(m); err != nil {
-		panic(err) // ip is an address
-	}
-	value, _ := m.Get(stun.AttrXORMappedAddress)
-	return value
-}
+func peer(text string) stun.Setter { return peerAddress(netip.MustParseAddrPort(text)) }
 
 // Every refusal has the code of RFC 8656, and of RFC 8489 for who does not show
 // the key; an answer to somebody unknown with an integrity is shorter than what
@@ -54,9 +41,6 @@ func TestRefusalsHaveTheirCodes(t *testing.T) {
 	kind := func(m stun.Method) stun.MessageType { return stun.NewType(m, stun.ClassRequest) }
 	good, wrong := l.credentials(), l.credentials()
 	wrong.Password = "north"
-	channel := func(n byte) stun.Setter {
-		return stun.RawAttribute{Type: stun.AttrChannelNumber, Value: []byte{0x40, n, 0, 0}}
-	}
 	overTCP := stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{6, 0, 0, 0}}
 	family6 := stun.RawAttribute{Type: attrFamily, Value: []byte{familyIPv6, 0, 0, 0}}
 	known, unknown, second := l.raw(t), l.raw(t), l.raw(t)
@@ -72,16 +56,16 @@ func TestRefusalsHaveTheirCodes(t *testing.T) {
 		{"an unknown user", unknown, Credentials{"1", "x"}, stun.MethodAllocate, []stun.Setter{overUDP}, 401},
 		{"a refresh of nothing", unknown, good, stun.MethodRefresh, nil, 437},
 		{"a permission of nothing", unknown, good, stun.MethodCreatePermission, []stun.Setter{peer("10.0.0.1:9")}, 437},
-		{"a channel of nothing", unknown, good, stun.MethodChannelBind, []stun.Setter{channel(1), peer("10.0.0.1:9")}, 437},
+		{"a channel of nothing", unknown, good, stun.MethodChannelBind, []stun.Setter{channelNumber(0x4001), peer("10.0.0.1:9")}, 437},
 		{"a relayed TCP port", unknown, good, stun.MethodAllocate, []stun.Setter{overTCP}, 442},
 		{"a family that is not here", unknown, good, stun.MethodAllocate, []stun.Setter{overUDP, family6}, 440},
 		{"an allocation", known, good, stun.MethodAllocate, []stun.Setter{overUDP}, 0},
 		{"a second one", second, good, stun.MethodAllocate, []stun.Setter{overUDP}, 486},
 		{"a peer inside", known, good, stun.MethodCreatePermission, []stun.Setter{peer("192.168.0.1:9")}, 403},
-		{"a channel to one", known, good, stun.MethodChannelBind, []stun.Setter{channel(1), peer("192.168.0.1:9")}, 403},
+		{"a channel to one", known, good, stun.MethodChannelBind, []stun.Setter{channelNumber(0x4001), peer("192.168.0.1:9")}, 403},
 		{"a peer of the other family", known, good, stun.MethodCreatePermission, []stun.Setter{peer("[2600::1]:9")}, 443},
-		{"a channel", known, good, stun.MethodChannelBind, []stun.Setter{channel(1), peer("10.0.0.1:9")}, 0},
-		{"one too many", known, good, stun.MethodChannelBind, []stun.Setter{channel(2), peer("10.0.0.1:10")}, 508},
+		{"a channel", known, good, stun.MethodChannelBind, []stun.Setter{channelNumber(0x4001), peer("10.0.0.1:9")}, 0},
+		{"one too many", known, good, stun.MethodChannelBind, []stun.Setter{channelNumber(0x4002), peer("10.0.0.1:10")}, 508},
 		{"a permission", known, good, stun.MethodCreatePermission, []stun.Setter{peer("10.0.0.2:9")}, 0},
 		{"too many at once", known, good, stun.MethodCreatePermission, []stun.Setter{peer("10.0.0.2:9"), peer("10.0.0.3:9")}, 508},
 	} {

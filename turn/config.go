@@ -28,12 +28,12 @@ type Config struct {
 	// MaxAllocations bounds all allocations, PerUser those of one budget (of one
 	// account, nearly always). Default 1000 and 10.
 	MaxAllocations, PerUser int
-	// BytesPerSecond bounds what passes through one allocation over time, with 28
-	// octets for the headers of each datagram, both
-	// ways together; two seconds of it may pass at once. Default 1 MiB.
+	// BytesPerSecond bounds what passes through one allocation over time, both
+	// ways together and with 28 octets for the headers of each datagram; two
+	// seconds of it may pass at once. Default 1 MiB.
 	BytesPerSecond int64
-	// BytesPerDay bounds what passes for one budget in a day of UTC. Default
-	// 20 GiB.
+	// BytesPerDay bounds what passes for one budget in a day of UTC, counted in
+	// the same way. Default 20 GiB.
 	BytesPerDay int64
 	// MaxPermissions and MaxChannels bound those of one allocation. Default 64.
 	MaxPermissions, MaxChannels int

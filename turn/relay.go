@@ -148,7 +148,7 @@ var frameBuffers = sync.Pool{New: func() any { return new([maxMessage]byte) }}
 func (r *relay) handOver(p []byte, other *relay, now time.Time) bool {
 	w := other.ways.Load()
 	number, bound := w.from(r.public, now)
-	if !bound || !w.may(r.public.Addr(), now) || len(p) > maxMessage-channelHeader {
+	if !bound || !w.may(r.public.Addr(), now) {
 		return false
 	}
 	if !r.use(len(p), now) || !other.use(len(p), now) {

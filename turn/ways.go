@@ -75,17 +75,15 @@ func (d *door) serve(r *relay) bool {
 	default:
 		return false
 	}
-	kind := stun.NewType(stun.Method(d.msg.method), stun.ClassSuccessResponse)
-	all := []stun.Setter{stun.NewTransactionIDSetter([stun.TransactionIDSize]byte(d.raw[8:headerSize]))}
+	m, err := d.build(stun.ClassSuccessResponse, stun.MessageIntegrity(d.secret))
 	if code != 0 {
-		kind.Class = stun.ClassErrorResponse
-		all = append(all, kind, stun.ErrorCodeAttribute{Code: code})
-	} else {
-		all = append(all, kind)
+		m, err = d.refusalOf(code, stun.MessageIntegrity(d.secret))
 	}
-	if m, err := stun.Build(append(all, stun.MessageIntegrity(d.secret))...); err == nil {
-		d.reply(m, d.from)
+	if err != nil {
+		d.drop("no answer")
+		return true
 	}
+	d.reply(m, d.from)
 	return true
 }
 
